@@ -1,0 +1,35 @@
+"""Many small solves: one thread each, side by side, instead of many threads on one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@contextmanager
+def side_by_side(wanted: bool) -> Iterator[Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]]:
+    """Yield a `map` that keeps order; with `wanted` it runs as many calls at once as there are threads.
+
+    A matrix product of a few hundred rows gains little from a second thread, and on a
+    machine with other work its threads wait for one another at every step. Inside the block
+    numpy and torch use one thread per call, so results do not depend on how many run at
+    once; what was set before is restored.
+    """
+    workers = torch.get_num_threads()
+    if not wanted or workers < 2:
+        yield map
+        return
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        torch.set_num_threads(1)
+        try:
+            yield pool.map
+        finally:
+            torch.set_num_threads(workers)

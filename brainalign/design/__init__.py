@@ -1,0 +1,24 @@
+"""One sample axis for features and responses: joins, splits, repeats, standardisation."""
+
+from brainalign.design.join import content_groups, join_keys, join_rows
+from brainalign.design.regions import named_regions, selection_regions
+from brainalign.design.repeats import REPEATS, average_repeats
+from brainalign.design.splits import Splits, contiguous_splits, grouped_splits, make_splits
+from brainalign.design.standardisation import feature_scale, recording_parts, standardise_parts
+
+__all__ = [
+    "REPEATS",
+    "Splits",
+    "average_repeats",
+    "content_groups",
+    "contiguous_splits",
+    "feature_scale",
+    "grouped_splits",
+    "join_keys",
+    "join_rows",
+    "make_splits",
+    "named_regions",
+    "recording_parts",
+    "selection_regions",
+    "standardise_parts",
+]

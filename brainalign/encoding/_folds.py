@@ -1,0 +1,187 @@
+"""One outer fold: rows, scaling, one fitted estimator per feature space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from brainalign import metrics
+from brainalign.design import (
+    average_repeats,
+    feature_scale,
+    make_splits,
+    recording_parts,
+    standardise_parts,
+)
+from brainalign.encoding._inputs import Problem
+from brainalign.errors import InputError, LeakageError
+from brainalign.regression import RidgeCV
+
+_SMALL_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `fit_encoding` was asked for; see there."""
+
+    estimator: Any
+    repeats: str
+    feature_scaling: str | None
+    inner_folds: int
+    gap: int
+    metric: str
+    random_state: int | None
+    allow: str | None
+
+
+@dataclass(frozen=True)
+class FoldRows:
+    """Training and test rows of one fold after averaging.
+
+    `y_train` (n_train, n_targets), `weights` (n_train,) trials behind each row; `y_test`
+    (n_test, n_targets); `y_rest` the rows in neither part (gaps). `train`, `test`, `rest`
+    are the sample positions whose features these rows have. `inner`: folds of the training
+    rows.
+    """
+
+    y_train: np.ndarray
+    weights: np.ndarray
+    train: np.ndarray
+    y_test: np.ndarray
+    test: np.ndarray
+    y_rest: np.ndarray
+    rest: np.ndarray
+    inner: list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """Predictions of the test rows (n_test, n_targets), the inner score of each target
+    (what selection may see), the penalty chosen for each, and the grid.
+    """
+
+    predictions: np.ndarray
+    inner_score: np.ndarray
+    alphas: np.ndarray
+    edges: np.ndarray
+
+
+def are_small(problem: Problem, spaces: list[list[str]], options: Options) -> bool:
+    """Tell whether several fits at once stay small: then they run side by side."""
+    on_cpu = getattr(options.estimator, "device", "cpu") == "cpu"
+    widest = max(sum(problem.features[name].shape[1] for name in names) for names in spaces)
+    n_samples, n_targets = problem.values.shape
+    return on_cpu and 8 * n_samples * (widest + n_samples + 4 * n_targets) < _SMALL_BYTES
+
+
+def fold_rows(problem: Problem, train: np.ndarray, test: np.ndarray, options: Options) -> FoldRows:
+    """Standardise by training statistics, average repeats with their counts, split the training rows."""
+    values = problem.values
+    parts = recording_parts(problem.samples)
+    if parts is not None:
+        values = standardise_parts(values, parts, train)
+    single = np.arange(len(values))
+
+    def gather(rows: np.ndarray, average: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not average:
+            return values[rows], np.ones(len(rows)), single[rows]
+        means, counts, first = average_repeats(values[rows], problem.keys[rows])
+        return means, counts, rows[first]
+
+    y_train, weights, at_train = gather(train, options.repeats == "average")
+    y_test, _, at_test = gather(test, options.repeats != "single")
+    unused = np.setdiff1d(single, np.concatenate([train, test]))
+    y_rest, _, at_rest = gather(unused, options.repeats == "average")
+    inner = inner_splits(problem, at_train, options)
+    return FoldRows(y_train, weights, at_train, y_test, at_test, y_rest, at_rest, inner)
+
+
+def inner_splits(problem: Problem, rows: np.ndarray, options: Options) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds inside the training rows, under the same rules as the outer ones."""
+    samples = problem.samples.iloc[rows].drop(columns="split", errors="ignore")
+    groups = None if problem.groups is None else problem.groups[rows]
+    n_folds = options.inner_folds
+    while n_folds > 1:
+        try:
+            found = make_splits(
+                samples,
+                design=problem.design,
+                n_folds=n_folds,
+                groups=groups,
+                gap=options.gap,
+                random_state=options.random_state,
+            )
+            return list(found.folds)
+        except InputError:
+            if n_folds == 2:
+                raise
+            n_folds -= 1  # few runs or stimuli are left for training: fewer inner folds serve
+    raise InputError(f"inner_folds={options.inner_folds}; expected at least 2")
+
+
+def fit_fold(problem: Problem, names: list[str], rows: FoldRows, options: Options) -> FoldFit:
+    """Fit one feature space (or several side by side) on the training rows; predict the test rows."""
+    X_train, X_test = scaled_features(problem, names, rows, options)
+    estimator = fold_estimator(problem, rows, options)
+    usable = np.isfinite(rows.y_train).all(axis=0)
+    n_targets = rows.y_train.shape[1]
+    predictions = np.full((len(rows.test), n_targets), np.nan)
+    inner = np.full(n_targets, np.nan)
+    none = np.full(n_targets, np.nan)
+    if not usable.any():
+        return FoldFit(predictions, inner, none, none)
+    if isinstance(estimator, RidgeCV):
+        estimator.fit(X_train, rows.y_train, sample_weight=rows.weights)
+        predictions = estimator.predict(X_test)
+        alphas = estimator.best_alphas_
+        edges = 1.0 * (alphas == estimator.alphas_.max()) - 1.0 * (alphas == estimator.alphas_.min())
+        edges[np.isnan(alphas)] = np.nan
+        return FoldFit(predictions, estimator.best_scores_, alphas, edges)
+    Y = rows.y_train[:, usable]
+    scores = []
+    for fit_rows, held_out in rows.inner:
+        fitted = clone(estimator).fit(X_train[fit_rows], Y[fit_rows])
+        guess = np.asarray(fitted.predict(X_train[held_out])).reshape(len(held_out), -1)
+        scores.append(metrics.pearson(Y[held_out], guess))
+    inner[usable] = np.mean(scores, axis=0)
+    fitted = clone(estimator).fit(X_train, Y)
+    predictions[:, usable] = np.asarray(fitted.predict(X_test)).reshape(len(X_test), -1)
+    return FoldFit(predictions, inner, none, none)
+
+
+def scaled_features(
+    problem: Problem, names: list[str], rows: FoldRows, options: Options
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of training and test rows, scaled by statistics of the training rows alone."""
+    train, test = [], []
+    for name in names:
+        X = problem.feature_rows(name, rows.train)
+        mean, scale = feature_scale(X, rows.weights, options.feature_scaling)
+        train.append((X - mean) / scale)
+        test.append((problem.feature_rows(name, rows.test) - mean) / scale)
+    return np.concatenate(train, axis=1), np.concatenate(test, axis=1)
+
+
+def fold_estimator(problem: Problem, rows: FoldRows, options: Options) -> Any:
+    """A fresh estimator for one fold; ridge without its own `cv` gets the design's inner folds."""
+    if options.estimator is None:
+        return RidgeCV(cv=rows.inner)
+    estimator = clone(options.estimator)
+    if not isinstance(estimator, RidgeCV):
+        return estimator
+    if estimator.cv is None:
+        return estimator.set_params(cv=rows.inner)
+    if options.allow is None and hasattr(estimator.cv, "split"):
+        keys = problem.keys[rows.train]
+        for number, (train, test) in enumerate(estimator.cv.split(np.zeros((len(keys), 1)))):
+            shared = set(keys[train]) & set(keys[test])
+            if shared:
+                raise LeakageError(
+                    f"cv={estimator.cv} of the estimator puts {len(shared)} stimuli into training and test "
+                    f"of its fold {number}, first {sorted(map(str, shared))[0]!r}; leave cv=None, average "
+                    "the repeats, or overrule with allow='reason'"
+                )
+    return estimator

@@ -1,0 +1,210 @@
+"""Features and responses on one sample axis, whatever the caller gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign._checks import as_matrix
+from brainalign.design import join_rows
+from brainalign.errors import AlignmentError, InputError, ShapeError
+from brainalign.types import DESIGNS, Responses
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Responses (n_samples, n_targets) and, per feature space, the row of each sample.
+
+    `keys` (n_samples,) tells which samples are repeats of one stimulus; `shape` is the
+    shape of one row of the responses, (n_units,) or (n_units, n_times).
+    """
+
+    features: dict[str, Any]
+    rows: dict[str, np.ndarray]
+    values: np.ndarray
+    keys: np.ndarray
+    samples: pd.DataFrame
+    units: pd.DataFrame
+    design: str
+    positional: bool
+    groups: np.ndarray | None
+    shape: tuple[int, ...]
+    info: dict[str, Any]
+
+    def feature_rows(self, name: str, samples: np.ndarray) -> np.ndarray:
+        """Features of these samples, (n, n_features); reads only the rows it needs."""
+        index = self.rows[name][samples]
+        values = self.features[name]
+        array = values if isinstance(values, np.ndarray) else np.asarray(values[:])
+        return np.asarray(array[index])
+
+    def labels(self) -> list[str]:
+        """Names of the rows for the hash of a test set: stimulus ids where known."""
+        if "stimulus_id" in self.samples:
+            return [str(v) for v in self.samples["stimulus_id"]]
+        return [str(v) for v in self.keys] if self.positional else [str(v) for v in self.samples.index]
+
+
+def prepare(features: Any, responses: Any, *, groups: Any, design: str | None, splits: Any) -> Problem:
+    """Join features to responses by key, or by position for plain arrays."""
+    named = _named_features(features)
+    if isinstance(responses, Responses):
+        if design is not None and design != responses.info.get("design", design):
+            raise InputError(
+                f"design={design!r}, and the responses say {responses.info['design']!r}; give one"
+            )
+        if responses.info.get("design") is None and design is not None:
+            responses = Responses(
+                responses.values,
+                responses.samples,
+                responses.units,
+                responses.times,
+                {**responses.info, "design": design},
+            )
+        return _from_responses(named, responses, groups)
+    return _from_arrays(named, responses, groups, design, splits)
+
+
+def _named_features(features: Any) -> dict[str, Any]:
+    named = dict(features) if isinstance(features, Mapping) else {"features": features}
+    if not named:
+        raise InputError("features are empty; expected at least one layer or feature space")
+    for name, part in named.items():
+        if not isinstance(name, str) or not name:
+            raise InputError(f"a feature space is named {name!r}; expected non-empty text")
+        if isinstance(part, Responses) and len(part.shape) != 2:
+            raise ShapeError(f"features {name!r} have shape {part.shape}; expected (n_samples, n_features)")
+    return named
+
+
+def _from_responses(named: dict[str, Any], responses: Responses, groups: Any) -> Problem:
+    samples, units = responses.samples, responses.units
+    assert samples is not None
+    assert units is not None
+    if responses.n_units == 0:
+        raise ShapeError("the responses have 0 units; nothing can be predicted")
+    features, rows = {}, {}
+    positional = False
+    for name, part in named.items():
+        if isinstance(part, Responses):
+            rows[name] = join_rows(part, responses, name=f"features {name!r}")
+            features[name] = part.values
+        else:
+            features[name] = as_matrix(f"features {name!r}", part)
+            _same_length(name, len(features[name]), responses.n_samples)
+            rows[name], positional = np.arange(responses.n_samples), True
+        _finite_features(name, features[name])
+    known = "stimulus_id" in samples and responses.info.get("design") == "trials"
+    keys = samples["stimulus_id"] if known else samples.index
+    values = responses.array()
+    return Problem(
+        features,
+        rows,
+        values.reshape(len(values), -1),
+        np.asarray(keys, dtype=object),
+        samples,
+        units,
+        _design(responses),
+        positional,
+        _labels(groups, responses.n_samples),
+        values.shape[1:],
+        {**responses.info, "times": responses.times},
+    )
+
+
+def _design(responses: Responses) -> str:
+    design = responses.info.get("design")
+    if design is None:
+        raise AlignmentError(
+            f"the responses do not say their design; give info={{'design': ...}}, one of {', '.join(DESIGNS)}"
+        )
+    return str(design)
+
+
+def _from_arrays(
+    named: dict[str, Any], responses: Any, groups: Any, design: str | None, splits: Any
+) -> Problem:
+    if any(isinstance(part, Responses) for part in named.values()):
+        raise AlignmentError(
+            "features are Responses with ids and the responses a plain array without: rows cannot be "
+            "joined by key. Wrap the array in Responses(values, samples, info={'design': ...})"
+        )
+    values = np.asarray(responses)
+    if values.ndim == 1:
+        values = values[:, None]
+    values = as_matrix("responses", values)
+    if values.shape[1] == 0:
+        raise ShapeError("the responses have 0 units; nothing can be predicted")
+    if design is None:
+        if groups is None and isinstance(splits, str):
+            raise InputError(
+                "plain arrays do not say how rows depend on each other: give groups= (rows of one stimulus "
+                "or run share a label), design='trials', 'blocks' or 'continuous', or splits="
+            )
+        design = "trials"
+    features = {name: as_matrix(f"features {name!r}", part) for name, part in named.items()}
+    for name, part in features.items():
+        _same_length(name, len(part), len(values))
+        _finite_features(name, part)
+    labels = _labels(groups, len(values))
+    rows = {name: np.arange(len(values)) for name in features}
+    samples = pd.DataFrame(index=pd.Index([str(i) for i in range(len(values))], name="sample_id"))
+    units = pd.DataFrame(index=pd.Index([str(i) for i in range(values.shape[1])], name="unit_id"))
+    return Problem(
+        features,
+        rows,
+        values,
+        _array_keys(features, labels, len(values), design),
+        samples,
+        units,
+        design,
+        True,
+        labels,
+        values.shape[1:],
+        {"design": design},
+    )
+
+
+def _array_keys(
+    features: dict[str, np.ndarray], groups: np.ndarray | None, n: int, design: str
+) -> np.ndarray:
+    """Rows of one group with equal features are repeats of one stimulus."""
+    if groups is None or design != "trials":
+        return np.arange(n).astype(str).astype(object)
+    seen: dict[Any, str] = {}
+    keys = []
+    for row in range(n):
+        mark = (str(groups[row]), *(part[row].tobytes() for part in features.values()))
+        keys.append(seen.setdefault(mark, str(len(seen))))
+    return np.array(keys, dtype=object)
+
+
+def _labels(groups: Any, n: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    labels = np.asarray(groups, dtype=object)
+    if labels.shape != (n,):
+        raise ShapeError(f"groups have shape {labels.shape}; expected one label per row, ({n},)")
+    return labels
+
+
+def _same_length(name: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise ShapeError(f"features {name!r} have {found} rows, the responses {expected}; they must be equal")
+
+
+def _finite_features(name: str, values: Any) -> None:
+    if values.shape[1] == 0:
+        raise ShapeError(f"features {name!r} have 0 columns")
+    array = values if isinstance(values, np.ndarray) else np.asarray(values[:])
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise InputError(
+            f"features {name!r} hold {int(bad.sum())} NaN or infinite values, first in row {row}, column "
+            f"{column}; a prediction cannot be made from them. Remove these columns or stimuli"
+        )

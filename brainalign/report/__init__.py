@@ -1,0 +1,23 @@
+"""Figures, tables and one self-contained page from scores and RDMs."""
+
+from brainalign.report.figures_rdms import plot_mds, plot_rdm, plot_rdm_pair
+from brainalign.report.figures_scores import (
+    plot_layer_profile,
+    plot_model_comparison,
+)
+from brainalign.report.figures_units import plot_time_course, plot_unit_scores
+from brainalign.report.page import write_report
+from brainalign.report.regions import score_table, summarise
+
+__all__ = [
+    "plot_layer_profile",
+    "plot_mds",
+    "plot_model_comparison",
+    "plot_rdm",
+    "plot_rdm_pair",
+    "plot_time_course",
+    "plot_unit_scores",
+    "score_table",
+    "summarise",
+    "write_report",
+]

@@ -1,0 +1,257 @@
+"""Scores summarised per region: the numbers behind every figure and table of the report."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from brainalign.report.describe import is_control, is_profile
+from brainalign.report.naming import clean, mapping, real
+from brainalign.statistics.multiple_tests import adjust_fdr
+from brainalign.types import NoiseCeiling, Scores
+
+ALL = "all"
+_MOST_UNIT_REGIONS = 24
+SUMMARY_COLUMNS = (
+    "region",
+    "n_units",
+    "n_scored",
+    "value",
+    "low",
+    "high",
+    "interval_of",
+    "ceiling",
+    "ceiling_low",
+    "ceiling_high",
+    "normalised",
+    "n_normalised",
+    "p",
+)
+
+
+def region_units(scores: Scores) -> dict[str, np.ndarray]:
+    """Return {region: positions of its units}, in the order of the unit table; regions may overlap.
+
+    Labels and boolean masks of every ``roi_`` column count; "all" comes first where the
+    regions do not already name every unit. Scores of an analysis whose units are regions
+    (RSA, CKA) give one region a unit.
+    """
+    assert scores.units is not None
+    units = scores.units
+    columns = [c for c in units.columns if c.startswith("roi_")]
+    of_regions = scores.identity["analysis"] not in ("", "encoding", "decoding")
+    if not columns and of_regions and 0 < len(units) <= _MOST_UNIT_REGIONS:
+        return {str(name): np.array([row]) for row, name in enumerate(units.index)}
+    found = {ALL: np.arange(len(units))}
+    for column in columns:
+        for name, index in _column_regions(units[column], column.removeprefix("roi_")).items():
+            found[name if name not in found else f"{column.removeprefix('roi_')}:{name}"] = index
+    if len(found) == 2 and all(len(index) == len(units) for index in found.values()):
+        del found[ALL]  # one region that is all units: naming it twice says nothing
+    return found
+
+
+def _column_regions(column: pd.Series[Any], atlas: str) -> dict[str, np.ndarray]:
+    if column.dtype == bool:
+        index = np.flatnonzero(column.to_numpy())
+        return {atlas: index} if len(index) else {}
+    text = ["unlabelled" if v is None or v != v or v == "" else str(v) for v in column]
+    codes, names = pd.factorize(np.array(text, dtype=object))
+    return {str(name): np.flatnonzero(codes == i) for i, name in enumerate(names)}
+
+
+def default_region(scores: Scores) -> str:
+    """The region drawn when none is named: all units together, else the first region."""
+    names = list(region_units(scores))
+    return ALL if ALL in names or not names else names[0]
+
+
+def over_times(array: np.ndarray, n_unit_axis: int = 0) -> np.ndarray:
+    """Average the time axis that follows the unit axis away, where there is one."""
+    if array.ndim == n_unit_axis + 1:
+        return array
+    return np.asarray(mean_known(array, axis=-1))
+
+
+def mean_known(array: np.ndarray, axis: int | None = None) -> Any:
+    """Mean of the entries that are not NaN; NaN, without a warning, where there are none."""
+    known = np.isfinite(array)
+    number = known.sum(axis=axis)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, array, 0).sum(axis=axis) / np.where(number > 0, number, np.nan)
+
+
+def summarise(scores: Scores) -> pd.DataFrame:
+    """Summarise scores per region.
+
+    Parameters
+    ----------
+    scores : Scores
+        A time axis is averaged.
+
+    Returns
+    -------
+    DataFrame, one row a region
+        `value` mean over the units that have a score (`n_scored` of `n_units`);
+        `low`, `high` its 95 % interval and `interval_of` what varies in it: resampled test
+        stimuli where the scores carry it (``info["region_interval"]``), else the folds
+        (Student t, folds share training rows, so read it as a guide), else the units;
+        `ceiling`, `ceiling_low`, `ceiling_high` means of the units' ceilings and of their
+        intervals; `normalised` the pooled ratio: sum of scores over sum of ceilings of the
+        `n_normalised` units whose ceiling's interval lies above zero; `p` a bound for the
+        whole region from the p-values of its units.
+
+    Notes
+    -----
+    `p` is n / ceil(n / 2) times the median of the n unit p-values, which holds under any
+    dependence of the units (Rüger 1978, Metrika 25, 171-178).
+
+    Examples
+    --------
+    >>> summarise(Scores(np.array([0.2, 0.4, np.nan])))[["region", "n_scored", "value"]].round(3)
+      region  n_scored  value
+    0    all         2    0.3
+    """
+    return pd.DataFrame(summaries(scores), columns=list(SUMMARY_COLUMNS))
+
+
+def summaries(scores: Scores) -> list[dict[str, Any]]:
+    """The rows of `summarise` as dicts, which cost a tenth of a table."""
+    return [region_summary(scores, name, index) for name, index in region_units(scores).items()]
+
+
+def region_summary(scores: Scores, region: str, index: np.ndarray) -> dict[str, Any]:
+    """One row of `summarise`: region `region`, whose units stand at `index`."""
+    values = over_times(scores.values)[index]
+    low, high, interval_of = _interval(scores, region, index)
+    return {
+        "region": region,
+        "n_units": len(index),
+        "n_scored": int(np.isfinite(values).sum()),
+        "value": float(mean_known(values)),
+        "low": low,
+        "high": high,
+        "interval_of": interval_of,
+        **_ceiling(scores.noise_ceiling, values, index),
+        "p": _median_bound(scores, index),
+    }
+
+
+def _interval(scores: Scores, region: str, index: np.ndarray) -> tuple[float, float, str]:
+    given = mapping(scores.info, "region_interval").get(region)
+    if isinstance(given, (list, tuple, np.ndarray)) and len(given) == 2:
+        ends = [real(v) for v in given]
+        if ends[0] is not None and ends[1] is not None:
+            return ends[0], ends[1], _varied(scores)
+    if len(index) == 1 and scores.interval is not None and scores.values.ndim == 1:
+        low, high = (float(v) for v in scores.interval[:, index[0]])
+        return low, high, _varied(scores)
+    if scores.fold_values is not None and len(scores.fold_values) > 1:
+        folds = mean_known(over_times(np.asarray(scores.fold_values), 1)[:, index], axis=1)
+        return (*_student(folds), f"{len(folds)} folds (Student t)")
+    return (*_student(over_times(scores.values)[index]), "the units (Student t)")
+
+
+def _varied(scores: Scores) -> str:
+    """What varies in the intervals that the scores carry."""
+    said = re.sub(r"^95 ?% (interval )?(over )?", "", clean(scores.info.get("interval") or "", 120))
+    return said or "as given with the scores"
+
+
+def _student(values: np.ndarray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return math.nan, math.nan
+    half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known))
+    return float(known.mean() - half), float(known.mean() + half)
+
+
+def _ceiling(ceiling: NoiseCeiling | None, values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
+    names = ("ceiling", "ceiling_low", "ceiling_high", "normalised")
+    if ceiling is None:
+        return {**dict.fromkeys(names, math.nan), "n_normalised": 0}
+    point, low, high = ceiling.values[index], ceiling.low[index], ceiling.high[index]
+    usable = np.isfinite(point) & (low > 0) & np.isfinite(values)
+    total = point[usable].sum()
+    return {
+        "ceiling": float(mean_known(point)),
+        "ceiling_low": float(mean_known(low)),
+        "ceiling_high": float(mean_known(high)),
+        "normalised": float(values[usable].sum() / total) if total > 0 else math.nan,
+        "n_normalised": int(usable.sum()),
+    }
+
+
+def _median_bound(scores: Scores, index: np.ndarray) -> float:
+    if scores.p_values is None or np.ndim(scores.p_values) != 1:
+        return math.nan
+    p = np.sort(np.asarray(scores.p_values, dtype=np.float64)[index])
+    p = p[np.isfinite(p)]
+    if not len(p):
+        return math.nan
+    middle = math.ceil(len(p) / 2)
+    return float(min(1.0, p[middle - 1] * len(p) / middle))
+
+
+def score_table(results: Sequence[Scores]) -> pd.DataFrame:
+    """Tabulate layer x region of several Scores, corrected over the whole table.
+
+    Parameters
+    ----------
+    results : sequence of Scores
+        Claims, layers of a profile and controls, in the order that they are to be shown.
+
+    Returns
+    -------
+    DataFrame, one row per Scores and region
+        dataset, subject, analysis, model, layer, role, claim, metric, the columns of
+        `summarise`, `q` (Benjamini and Hochberg over every p of this table) and
+        `share_significant`, the share of a region's units whose own p, corrected over
+        all units of all claims in the table, is at most 0.05.
+
+    Examples
+    --------
+    >>> scores = Scores(np.array([0.2, 0.4]), p_values=np.array([0.01, 0.03]))
+    >>> score_table([scores])[["value", "p", "q"]].round(3)
+       value     p     q
+    0    0.3  0.02  0.02
+    """
+    frames = []
+    unit_q = _unit_q(results)
+    for scores, q in zip(results, unit_q, strict=True):
+        frame = summarise(scores)
+        claim = "layer profile" if is_profile(scores) else "claim"
+        identity = {**scores.identity, "role": "control" if is_control(scores) else "model", "claim": claim}
+        for place, (name, value) in enumerate({**identity, "metric": scores.metric}.items()):
+            frame.insert(place, name, value)
+        parts = list(region_units(scores).values())
+        frame["share_significant"] = [math.nan if q is None else _share(q[index]) for index in parts]
+        frame["n_test"] = scores.n_test
+        frames.append(frame)
+    if not frames:
+        return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "q", "share_significant", "n_test"])
+    table = pd.concat(frames, ignore_index=True)
+    table.insert(list(table.columns).index("p") + 1, "q", adjust_fdr(table["p"].to_numpy()))
+    return table
+
+
+def _unit_q(results: Sequence[Scores]) -> list[np.ndarray | None]:
+    """Correct the p-values of all units of all scores together."""
+    known = [s.p_values if s.p_values is not None and np.ndim(s.p_values) == 1 else None for s in results]
+    sizes = [0 if p is None else len(p) for p in known]
+    if not sum(sizes):
+        return [None] * len(results)
+    q = adjust_fdr(np.concatenate([np.asarray(p, dtype=np.float64) for p in known if p is not None]))
+    parts = np.split(q, np.cumsum(sizes)[:-1])
+    return [part if p is not None else None for part, p in zip(parts, known, strict=True)]
+
+
+def _share(q: np.ndarray) -> float:
+    known = q[np.isfinite(q)]
+    return float((known <= 0.05).mean()) if len(known) else math.nan

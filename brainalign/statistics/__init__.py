@@ -1,0 +1,22 @@
+"""Arrays to inference: noise ceilings, permutation, bootstrap, multiple tests."""
+
+from brainalign.statistics.bootstrap import bootstrap_pearson
+from brainalign.statistics.multiple_tests import adjust_fdr, few_permutations
+from brainalign.statistics.noise_ceiling import noise_ceiling, split_half, variance_components
+from brainalign.statistics.permutation import exchange_rows, permutation_p_values
+from brainalign.statistics.rank_correlation import settle_ties, tau_a
+from brainalign.statistics.rsa_ceiling import rsa_noise_ceiling
+
+__all__ = [
+    "adjust_fdr",
+    "bootstrap_pearson",
+    "exchange_rows",
+    "few_permutations",
+    "noise_ceiling",
+    "permutation_p_values",
+    "rsa_noise_ceiling",
+    "settle_ties",
+    "split_half",
+    "tau_a",
+    "variance_components",
+]

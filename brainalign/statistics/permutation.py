@@ -1,0 +1,88 @@
+"""Permutations that respect what may be exchanged, and their p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from brainalign._checks import one_of
+from brainalign.errors import InputError
+
+
+def permutation_p_values(observed: Any, null: np.ndarray) -> np.ndarray:
+    """One-sided p-values ``(b + 1) / (m + 1)``, b the draws at least as high as observed.
+
+    Parameters
+    ----------
+    observed : (...,) scores, higher is closer
+    null : (m, ...) the same scores under permutation
+
+    Returns
+    -------
+    array like `observed`, in [1 / (m + 1), 1]; NaN where the score is NaN (Phipson & Smyth
+    2010, DOI 10.2202/1544-6115.1585).
+
+    Examples
+    --------
+    >>> permutation_p_values(np.array([2.0]), np.array([[0.0], [1.0], [3.0]]))
+    array([0.5])
+    """
+    observed = np.asarray(observed, dtype=np.float64)
+    exceed = (null >= observed[None]).sum(axis=0)
+    return np.where(np.isnan(observed), np.nan, (exceed + 1) / (len(null) + 1))
+
+
+def exchange_rows(
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    n: int,
+    *,
+    exchange: str = "stimuli",
+    block: int = 1,
+    runs: Any = None,
+    n_permutations: int,
+    random_state: int | None = 0,
+) -> Iterator[np.ndarray]:
+    """Permutations of n rows that stay within each test fold.
+
+    The same permutation serves the training and the test role of a row: responses are
+    exchanged among the rows of one fold, so no training set gains a row that it tests.
+
+    Parameters
+    ----------
+    folds : pairs of training and test rows; rows that no fold tests are exchanged among
+        themselves
+    exchange : ``"stimuli"`` (rows are averages or single stimuli) or ``"blocks"``
+        (contiguous blocks of `block` rows inside each run are put in another order)
+    block : rows of a block; a shorter remainder stays in its place
+    runs : (n,) run of each row, or None
+    random_state : seed; equal seeds give equal permutations
+
+    Yields
+    ------
+    (n,) integer rows: exchanged responses are ``Y[rows]``
+    """
+    one_of("exchange", exchange, ("stimuli", "blocks"))
+    label = np.full(n, -1)
+    for number, (_, test) in enumerate(folds):
+        label[test] = number
+    if runs is not None and exchange == "blocks":
+        codes = np.unique(np.asarray(runs).astype(str), return_inverse=True)[1]
+        label = label * (codes.max() + 1) + codes
+    cells = [np.flatnonzero(label == value) for value in np.unique(label)]
+    if exchange == "blocks":
+        pieces = [cell[: len(cell) // block * block].reshape(-1, block) for cell in cells]
+    else:
+        pieces = [cell[:, None] for cell in cells]
+    if all(len(p) < 2 for p in pieces):
+        raise InputError(
+            f"nothing can be exchanged: every fold holds fewer than two {exchange}; use fewer folds"
+            + (" or shorter blocks" if exchange == "blocks" else "")
+        )
+    rng = np.random.default_rng(random_state)
+    for _ in range(n_permutations):
+        rows = np.arange(n)
+        for piece in pieces:
+            rows[piece.ravel()] = piece[rng.permutation(len(piece))].ravel()
+        yield rows

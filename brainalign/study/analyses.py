@@ -1,0 +1,227 @@
+"""From features and responses to the scores of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.comparison import compare_layers, rdm
+from brainalign.design import (
+    average_repeats,
+    join_rows,
+    named_regions,
+    recording_parts,
+    standardise_parts,
+)
+from brainalign.encoding import fit_encoding, versions
+from brainalign.errors import InputError
+from brainalign.study.cells import Cell
+from brainalign.study.inputs import SubjectInputs
+from brainalign.study.settings import Study
+from brainalign.types import RDMs, Responses, Scores
+
+_MIN_STIMULI = 4
+
+
+def analyse(
+    study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
+) -> tuple[list[Scores], RDMs | None]:
+    """Compute the scores of a cell: the claim first, then one Scores a layer."""
+    if cell.analysis == "encoding":
+        return _encoding(study, cell, inputs, features), None
+    return _similarity(study, cell, inputs, features)
+
+
+def _facts(study: Study, cell: Cell, inputs: SubjectInputs) -> dict[str, Any]:
+    info = inputs.responses.info
+    known = ("source", "citation", "licence", "species", "recording", "unit", "units")
+    return {
+        "role": cell.model.role,
+        "dataset": {key: info[key] for key in known if info.get(key) is not None},
+        "simulated": bool(info.get("simulated", False)),
+        "study": study.title or study.name,
+    }
+
+
+def _model_facts(features: Mapping[str, Responses]) -> dict[str, Any]:
+    first = next(iter(features.values())).info
+    known = ("model", "pool", "preprocessing", "weights_digest", "dtype", "untrained", "citation")
+    return {key: first[key] for key in known if first.get(key) is not None}
+
+
+def _identity(study: Study, cell: Cell) -> dict[str, str]:
+    return {
+        "dataset": study.dataset.name,
+        "subject": cell.subject,
+        "model": cell.model.shown,
+        "analysis": cell.analysis,
+    }
+
+
+def _encoding(
+    study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
+) -> list[Scores]:
+    options = study.encoding.model_dump()
+    if options["feature_scaling"] == "none":
+        options["feature_scaling"] = None
+    fit = fit_encoding(
+        features=dict(features),
+        responses=inputs.responses,
+        identity=_identity(study, cell),
+        info={**_facts(study, cell, inputs), "model": _model_facts(features)},
+        allow=study.allow,
+        random_state=study.random_state,
+        progress=True,
+        **options,
+    )
+    return [fit.scores, *(fit.layer_scores.values() if len(features) > 1 else ())]
+
+
+def _similarity(
+    study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
+) -> tuple[list[Scores], RDMs | None]:
+    """RSA and CKA: every layer against every region, over the same stimuli."""
+    brain, ids = stimulus_means(inputs.responses)
+    first = next(iter(features.values()))
+    rows = join_rows(first, brain, name="features")
+    layers = {name: part.array()[rows] for name, part in features.items()}
+    assert brain.units is not None
+    regions = named_regions(brain.units)
+    values = brain.array()
+    is_rsa = cell.analysis == "rsa"
+    settings = study.rsa if is_rsa else study.cka
+    measure = f"rsa_{study.rsa.measure}" if is_rsa else "cka"
+    options = {"distance": study.rsa.distance} if is_rsa else {}
+    found = {}
+    for region, index in regions.items():
+        usable = index[np.isfinite(values[:, index]).all(axis=0)]
+        if not len(usable):
+            raise InputError(f"region {region!r} has no unit with a response to every stimulus")
+        found[region] = compare_layers(
+            layers,
+            values[:, usable],
+            measure=measure,
+            n_permutations=settings.n_permutations,
+            n_bootstrap=study.rsa.n_bootstrap if is_rsa else 0,
+            options=options,
+            random_state=study.random_state,
+        )
+    scores = [
+        _layer_scores(study, cell, inputs, features, name, position, found, regions, ids)
+        for position, name in enumerate(features)
+    ]
+    return scores, _rdms(study, cell, layers, values, regions, found, ids) if is_rsa else None
+
+
+def stimulus_means(responses: Responses) -> tuple[Responses, np.ndarray]:
+    """Responses averaged over repeats, (n_stimuli, n_units), and the stimulus ids.
+
+    Responses of several sessions or runs are z-scored within each first.
+    """
+    samples = responses.samples
+    assert samples is not None
+    if "stimulus_id" not in samples:
+        raise InputError("rsa and cka need a stimulus_id for every row of the responses")
+    if len(responses.shape) != 2:
+        raise InputError(f"rsa and cka need responses (n_samples, n_units), found shape {responses.shape}")
+    values, parts = responses.array(), recording_parts(samples)
+    if parts is not None:
+        values = standardise_parts(values, parts, np.arange(len(values)))
+    means, _, first = average_repeats(values, samples["stimulus_id"].to_numpy(dtype=object))
+    if len(means) < _MIN_STIMULI:
+        raise InputError(f"{len(means)} stimuli; rsa and cka need at least {_MIN_STIMULI}")
+    averaged = replace(responses, values=means, samples=samples.iloc[first])
+    return averaged, samples["stimulus_id"].to_numpy(dtype=object)[first]
+
+
+def _layer_scores(
+    study: Study,
+    cell: Cell,
+    inputs: SubjectInputs,
+    features: Mapping[str, Responses],
+    name: str,
+    position: int,
+    found: Mapping[str, Any],
+    regions: Mapping[str, np.ndarray],
+    ids: np.ndarray,
+) -> Scores:
+    here = [found[region][position] for region in regions]
+    units = pd.DataFrame(
+        {"n_units": [len(index) for index in regions.values()]},
+        index=pd.Index(list(regions), name="unit_id"),
+    )
+    interval = np.array([[c.low for c in here], [c.high for c in here]])
+    settings = study.rsa if cell.analysis == "rsa" else study.cka
+    info = {
+        **_facts(study, cell, inputs),
+        "model": _model_facts(features),
+        "claim": "descriptive",
+        "design": inputs.responses.info.get("design"),
+        "generalisation": "the stimuli that were compared; nothing was fitted",
+        "layers": list(features),
+        "n_stimuli": len(ids),
+        "nan_reasons": {"no variation over stimuli": n}
+        if (n := sum(np.isnan(c.value) for c in here))
+        else {},
+        "no_ceiling": "one subject: the ceiling of an RDM needs several subjects",
+        "random_state": study.random_state,
+        "versions": versions(),
+    }
+    if cell.analysis == "rsa":
+        info["distance"] = study.rsa.distance
+    if settings.n_permutations:
+        info["permutation"] = {"n": settings.n_permutations, "exchange": "whole stimuli of the brain"}
+    if np.isfinite(interval).any():
+        info["interval"] = "95 % over resampled stimuli, ranks held"
+    return Scores(
+        np.array([c.value for c in here]),
+        units,
+        study.rsa.measure if cell.analysis == "rsa" else "cka_debiased",
+        {**_identity(study, cell), "layer": name},
+        interval=interval if np.isfinite(interval).any() else None,
+        n_test=len(ids),
+        p_values=np.array([c.p_value for c in here]) if settings.n_permutations else None,
+        info=info,
+    )
+
+
+def _rdms(
+    study: Study,
+    cell: Cell,
+    layers: Mapping[str, np.ndarray],
+    values: np.ndarray,
+    regions: Mapping[str, np.ndarray],
+    found: Mapping[str, Any],
+    ids: np.ndarray,
+) -> RDMs:
+    """The RDM of each region and that of the layer most like it."""
+    matrices, rows = [], []
+    common = {"dataset": study.dataset.name, "subject": cell.subject}
+    for region, index in regions.items():
+        usable = index[np.isfinite(values[:, index]).all(axis=0)]
+        matrices.append(rdm(values[:, usable], distance=study.rsa.distance))
+        rows.append({"name": region, "kind": "brain", "roi": region, "layer": "", "model": "", **common})
+        best = int(np.nanargmax([c.value if np.isfinite(c.value) else -np.inf for c in found[region]]))
+        layer = list(layers)[best]
+        matrices.append(rdm(layers[layer], distance=study.rsa.distance))
+        label = f"{cell.model.shown} {layer}"
+        rows.append(
+            {
+                "name": label,
+                "kind": "model",
+                "roi": region,
+                "layer": layer,
+                "model": cell.model.shown,
+                **common,
+            }
+        )
+    return RDMs(
+        np.stack(matrices).astype(np.float32),
+        ids,
+        pd.DataFrame(rows),
+        {"distance": study.rsa.distance, "role": cell.model.role},
+    )

@@ -1,0 +1,107 @@
+"""What a study reads: one subject's dataset, restricted to its regions, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainalign._checks import unknown_name
+from brainalign.design import named_regions
+from brainalign.errors import InputError
+from brainalign.study.settings import Study
+from brainalign.types import Dataset, Responses
+
+
+@dataclass(frozen=True)
+class SubjectInputs:
+    """The dataset of one subject; `digest` changes with every value, id and label in it."""
+
+    subject: str
+    dataset: Dataset
+    digest: str
+
+    @property
+    def responses(self) -> Responses:
+        """The responses, which `subject_inputs` made sure of."""
+        assert self.dataset.responses is not None
+        return self.dataset.responses
+
+
+def subject_inputs(study: Study, root: str | Path | None) -> Iterator[SubjectInputs]:
+    """Load the subjects of a study one after the other.
+
+    Raises
+    ------
+    InputError
+        The dataset has no responses, or no such subject.
+    UnknownNameError
+        A region does not exist.
+    """
+    import data_loaders
+
+    options: dict[str, Any] = dict(study.dataset.options)
+    takes_subject = "subject" in data_loaders.describe(study.dataset.name).options
+    names: list[str | None] = list(study.subjects) if study.subjects else [None]
+    for name in names:
+        extra = {"subject": name} if takes_subject and name is not None else {}
+        dataset = data_loaders.load(study.dataset.name, root=root, **options, **extra)
+        if dataset.responses is None:
+            raise InputError(
+                f"dataset {study.dataset.name!r} has no responses, only "
+                f"{'RDMs' if dataset.rdms is not None else 'stimuli'}; a study needs responses"
+            )
+        responses = _one_subject(dataset.responses, name, takes_subject)
+        responses = _restrict(responses, study.regions)
+        assert responses.samples is not None
+        found = sorted({str(s) for s in responses.samples.get("subject", []) if s is not None})
+        if len(found) > 1:
+            raise InputError(
+                f"dataset {study.dataset.name!r} holds the subjects {', '.join(found)}; "
+                "name them in subjects = [...]"
+            )
+        subject = name or (found[0] if found else "")
+        dataset = replace(dataset, responses=responses)
+        yield SubjectInputs(subject, dataset, inputs_digest(dataset))
+
+
+def _one_subject(responses: Responses, name: str | None, taken: bool) -> Responses:
+    samples = responses.samples
+    assert samples is not None
+    if name is None or taken:
+        return responses
+    known = sorted({str(s) for s in samples.get("subject", []) if s is not None})
+    if name not in known:
+        raise unknown_name("subject", name, known)
+    return responses.select(samples=(samples["subject"] == name).to_numpy())
+
+
+def _restrict(responses: Responses, regions: list[str] | None) -> Responses:
+    if regions is None:
+        return responses
+    assert responses.units is not None
+    index = named_regions(responses.units)
+    for name in regions:
+        if name not in index:
+            raise unknown_name("region", name, index)
+    keep = np.unique(np.concatenate([index[name] for name in regions]))
+    return responses.select(units=keep)
+
+
+def inputs_digest(dataset: Dataset) -> str:
+    """Return sha256 over values, ids, labels and units of the responses and features."""
+    digest = hashlib.sha256()
+    for name, part in {"responses": dataset.responses, **dataset.features}.items():
+        if part is None:
+            continue
+        values = part.array()
+        digest.update(f"{name}{values.dtype.str}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+        for table in (part.samples, part.units):
+            assert table is not None
+            digest.update(table.reset_index().to_csv(index=False).encode())
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""The report anew, from results that lie on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from brainalign.errors import CorruptFileError, DataNotFoundError
+from brainalign.report import write_report
+from brainalign.storage import load
+from brainalign.types import RDMs, Scores
+
+
+def report_from(results: Path, output: Path | None = None) -> Path:
+    """Write the report of a study's folder, or of one saved file, and return its path.
+
+    Raises
+    ------
+    DataNotFoundError
+        There is nothing that a report could show.
+    """
+    if results.is_file():
+        target = output or results.with_suffix(".html")
+        return Path(write_report([load(results)], target))
+    provenance_file = results / "provenance.json"
+    if not provenance_file.is_file():
+        raise DataNotFoundError(
+            f"{results} holds no finished study (no provenance.json); give the --output folder of a run"
+        )
+    try:
+        provenance: dict[str, Any] = json.loads(provenance_file.read_text(encoding="utf-8"))
+        cells = [(str(c["cell"]), list(c["files"])) for c in provenance["cells"]]
+        title = provenance["study"].get("title") or provenance["study"]["name"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(f"{provenance_file} cannot be read ({error}); run the study again") from error
+    found: list[Scores | RDMs] = [
+        load(results / "cells" / folder / name) for folder, names in cells for name in names
+    ]
+    return Path(
+        write_report(
+            found,
+            output or results / "report.html",
+            title=title,
+            figures_folder=results / "figures",
+            provenance=provenance,
+        )
+    )

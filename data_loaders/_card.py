@@ -1,0 +1,73 @@
+"""What is known of a dataset without its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a dataset: name in its folder, path at the source, bytes, sha256."""
+
+    name: str
+    source_path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What is known of a dataset without its files.
+
+    Parameters
+    ----------
+    name, title, licence, citation, source, species, recording : str
+    subjects, sessions : tuples of str; what the public files hold
+    files : the registered files; `base_url` is where they can be fetched, or None
+    fetch_note : why they cannot be fetched, and what to do instead
+    options : {option of `load`: what it means}
+    redistributable_stimuli : bool, whether a report may show the stimuli
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    source: str
+    species: str = ""
+    recording: str = ""
+    subjects: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+    base_url: str | None = None
+    fetch_note: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    redistributable_stimuli: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of all registered files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def command(self) -> str:
+        """The command that fetches the dataset."""
+        return f"brainalign datasets fetch {self.name}"
+
+    def info(self) -> dict[str, object]:
+        """The part that travels with what is loaded."""
+        return {
+            "dataset": self.name,
+            "source": self.source,
+            "citation": self.citation,
+            "licence": self.licence,
+            "species": self.species,
+            "recording": self.recording,
+            "redistributable_stimuli": self.redistributable_stimuli,
+        }
+
+
+def megabytes(size: int) -> str:
+    """A size in words, for instance ``8.7 MB``."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
