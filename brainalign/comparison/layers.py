@@ -100,16 +100,16 @@ def _p_values(
     if not n_permutations:
         return np.full(len(layers), np.nan)
     rng = np.random.default_rng(seed)
-    product = chosen.between is inner_product
-    flat = np.stack([a.ravel() for a in layers]) if product else None
     exceed = np.zeros(len(layers))
-    for _ in range(n_permutations):
-        order = rng.permutation(len(brain))
-        moved = brain[order][:, order]
-        null = (
-            flat @ moved.ravel() if flat is not None else np.array([chosen.between(a, moved) for a in layers])
-        )
-        exceed += null >= values - _ROUNDING
+    flat = np.stack([a.ravel() for a in layers]) if chosen.between is inner_product else None
+    for start in range(0, n_permutations, _BATCH):
+        orders = [rng.permutation(len(brain)) for _ in range(min(_BATCH, n_permutations - start))]
+        moved = np.stack([brain[order][:, order] for order in orders])
+        if flat is not None:  # one product for all layers and draws of the batch
+            null = flat @ moved.reshape(len(orders), -1).T
+        else:
+            null = np.array([[chosen.between(a, m) for m in moved] for a in layers])
+        exceed += (null >= values[:, None] - _ROUNDING).sum(axis=1)
     return np.where(np.isnan(values), np.nan, (exceed + 1) / (n_permutations + 1))
 
 

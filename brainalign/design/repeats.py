@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_array
 
-from brainalign.errors import ShapeError
+from brainalign._checks import group_codes
 
 REPEATS = ("average", "single", "train_single")
 
@@ -27,6 +26,13 @@ def average_repeats(values: np.ndarray, keys: Any) -> tuple[np.ndarray, np.ndarr
     counts : (n_keys,) number of trials behind each mean
     first : (n_keys,) row of the first trial of each key
 
+    Raises
+    ------
+    ShapeError
+        There are more or fewer keys than rows.
+    InputError
+        A row has no key.
+
     Notes
     -----
     Ridge on the means with the counts as weights equals ridge on the single trials at the
@@ -38,14 +44,12 @@ def average_repeats(values: np.ndarray, keys: Any) -> tuple[np.ndarray, np.ndarr
     (array([[2.],
            [5.]]), array([2., 1.]))
     """
-    codes, labels = pd.factorize(pd.Series(np.asarray(keys, dtype=object)))
-    if len(codes) != len(values):
-        raise ShapeError(f"{len(codes)} keys for {len(values)} rows")
+    codes, labels = group_codes("keys", keys, len(values))
     n = len(labels)
     first = np.unique(codes, return_index=True)[1]
     if n == len(values):
         return values, np.ones(n), first
-    known = np.isfinite(values)
+    known = ~np.isnan(values)  # an infinite response is a fault and stays visible in its mean
     flat = values.reshape(len(values), -1)
     # a sparse membership matrix sums rows of a group many times faster than np.add.at
     member = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign._checks import one_of
+from brainalign._checks import group_codes, one_of
 from brainalign.design.join import content_groups
 from brainalign.errors import InputError, LeakageError, ShapeError
 
@@ -38,8 +39,12 @@ class Splits:
     allow: str | None = None
 
     def digest(self, labels: Sequence[str]) -> str:
-        """Short sha256 over the test labels of each fold: equal only for equal test sets."""
-        text = "\n".join(",".join(sorted({str(labels[i]) for i in test})) for _, test in self.folds)
+        """Short sha256 over the test labels of each fold: equal only for equal test sets.
+
+        `labels` (n_samples,) names each row; the order of the rows and of the folds is free.
+        """
+        # JSON, because an id may hold any separator; sorted, because the order of folds and rows is free
+        text = json.dumps(sorted(sorted({str(labels[i]) for i in test}) for _, test in self.folds))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -57,8 +62,8 @@ def grouped_splits(groups: Any, n_folds: int, *, random_state: int | None = 0) -
     >>> [test.tolist() for _, test in grouped_splits([0, 0, 1, 2], 3, random_state=None)]
     [[0, 1], [2], [3]]
     """
-    codes = pd.factorize(pd.Series(np.asarray(groups)))[0]
-    n_groups = int(codes.max()) + 1 if len(codes) else 0
+    codes, labels = group_codes("groups", groups)
+    n_groups = len(labels)
     _enough(n_groups, n_folds, "groups")
     order = np.arange(n_groups)
     if random_state is not None:
@@ -140,12 +145,14 @@ def make_splits(
         run; continuous: by run or story, else contiguous blocks with `gap`.
     groups : (n_samples,) further labels that must not be split, or None
     gap : rows between test and training of contiguous blocks
-    allow : a reason that overrules the guard against leaks and is kept in the result
+    allow : a reason that overrules the guard against leaks; the result keeps it where a
+        guard was overruled
 
     Raises
     ------
     InputError
-        There are fewer groups than folds, or a split label is unknown.
+        There are fewer groups than folds, a split or group label is unknown or missing, rows
+        of a run are not in order of time, or `allow` gives no reason.
     LeakageError
         A group is in training and in test, or folds of a blocks or continuous design are
         not whole stretches of time.
@@ -156,6 +163,10 @@ def make_splits(
     if groups is not None and len(groups) != n:
         raise ShapeError(f"groups have {len(groups)} rows, the responses {n}")
     one_of("design", design, ("trials", "blocks", "continuous"))
+    if allow is not None and not (isinstance(allow, str) and allow.strip()):
+        raise InputError(f"allow={allow!r}; expected the reason in words, it is stamped on every result")
+    if design != "trials":
+        _refuse_disorder(samples)
     label = np.asarray(groups, dtype=object) if groups is not None else None
     exchange = "stimuli" if design == "trials" else "blocks"
     tied = content_groups(samples, label) if design == "trials" else _time_groups(samples, label, n)
@@ -163,7 +174,7 @@ def make_splits(
         return _given(splits, samples, tied, str(design), exchange, allow)
     own = _own_test_set(samples)
     if own is not None:
-        _refuse_straddling([own], tied, allow)
+        allow = _guarded([own], samples, tied, str(design), allow)
         text = "the test set of the dataset (stimuli or runs that the training never saw)"
         return Splits((own,), "test set of the dataset", text, tied, exchange, True, allow)
     if design == "trials" and ("stimulus_id" in samples or "content_hash" in samples or label is not None):
@@ -173,8 +184,9 @@ def make_splits(
     runs = label if label is not None else _runs(samples)
     if runs is not None:
         folds = tuple(grouped_splits(runs, n_folds, random_state=None))
+        allow = _guarded(folds, samples, tied, str(design), allow)
         scope = "new runs of the same recording"
-        return Splits(folds, f"{len(folds)} folds of whole runs", scope, tied, exchange)
+        return Splits(folds, f"{len(folds)} folds of whole runs", scope, tied, exchange, False, allow)
     if design == "trials":
         folds = tuple(grouped_splits(np.arange(n), n_folds, random_state=random_state))
         scope = "new rows (joined by position: equal stimuli in two rows cannot be known)"
@@ -186,22 +198,40 @@ def make_splits(
 
 def _runs(samples: pd.DataFrame) -> np.ndarray | None:
     for column in ("run", "story"):
-        if column in samples and samples[column].nunique() > 1:
+        if column in samples and samples[column].notna().any():
+            # run 1 of two sessions is two runs
             session = samples["session"].astype(str) + "/" if "session" in samples else ""
-            return (session + samples[column].astype(str)).to_numpy(dtype=object)
+            runs = session + samples[column].astype(str)
+            if runs.nunique() > 1:
+                return runs.to_numpy(dtype=object)
     return None
 
 
 def _time_groups(samples: pd.DataFrame, label: np.ndarray | None, n: int) -> np.ndarray:
     if label is not None:
-        return pd.factorize(pd.Series(label))[0]
+        return group_codes("groups", label)[0]
     return np.arange(n)
+
+
+def _refuse_disorder(samples: pd.DataFrame) -> None:
+    """Stretches of rows are stretches of time only where the rows are in order of time."""
+    if "onset" not in samples:
+        return
+    columns = [c for c in ("subject", "session", "run", "story") if c in samples]
+    part = samples[columns].astype(str).agg("/".join, axis=1).tolist() if columns else [""] * len(samples)
+    onset = pd.Series(pd.to_numeric(samples["onset"]).to_numpy())
+    back = np.flatnonzero(onset < onset.groupby(part).shift())
+    if len(back):
+        raise InputError(
+            f"row {back[0]} has onset {onset[back[0]]:g} s, earlier than the row before it in its run; sort "
+            "the rows by time, or name the runs (samples['run'])"
+        )
 
 
 def _own_test_set(samples: pd.DataFrame) -> tuple[Rows, Rows] | None:
     if "split" not in samples:
         return None
-    text = samples["split"].map(lambda v: v if v is None else str(v).lower())
+    text = samples["split"].map(lambda v: None if pd.isna(v) or v == "" else str(v).lower())
     unknown = sorted({repr(v) for v in text if v is not None and v not in _TRAIN + _TEST})
     if unknown:
         raise InputError(
@@ -219,42 +249,80 @@ def _given(
     splits: Any, samples: pd.DataFrame, tied: Rows, design: str, exchange: str, allow: str | None
 ) -> Splits:
     n = len(samples)
-    name = "given folds"
-    if hasattr(splits, "split"):
+    name, pairs = "given folds", splits
+    if hasattr(splits, "split") and not isinstance(splits, str):
         name = str(splits).replace("\n", " ")
-        with warnings.catch_warnings():
-            # splitters that know no groups say so; whether groups straddle is checked below
-            warnings.filterwarnings("ignore", message="The groups parameter is ignored")
-            pairs: Iterable[Any] = list(splits.split(np.zeros((n, 1)), None, tied))
-    elif isinstance(splits, Iterable) and not isinstance(splits, str):
-        pairs = splits
-    else:
+        pairs = _pairs_of_splitter(splits, samples, tied)
+    elif isinstance(splits, str) or not isinstance(splits, Iterable):
         raise InputError(
             f"splits={splits!r}; expected 'auto', a scikit-learn splitter, or pairs of (train, test) rows"
         )
-    folds = tuple((np.asarray(train), np.asarray(test)) for train, test in pairs)
+    folds = tuple(_checked_fold(number, pair, n) for number, pair in enumerate(pairs))
     if not folds:
         raise InputError("splits hold no folds")
-    for number, (train, test) in enumerate(folds):
-        if not len(train) or not len(test):
-            raise ShapeError(f"fold {number} has {len(train)} training and {len(test)} test rows")
-        if min(train.min(), test.min()) < 0 or max(train.max(), test.max()) >= n:
-            raise InputError(f"fold {number} names rows outside 0..{n - 1}")
-    _refuse_straddling(folds, tied, allow)
-    if design != "trials":
-        _refuse_scattered(folds, samples, allow)
-    scope = "the rows that the given folds hold out"
+    overruled = _guarded(folds, samples, tied, design, allow)
     tested = np.concatenate([test for _, test in folds])
-    separate = len(folds) == 1
-    if not separate and len(np.unique(tested)) != len(tested):
+    if len(np.unique(tested)) != len(tested):
         raise InputError("the test parts of the folds overlap; every row may be tested once")
-    return Splits(folds, name, scope, tied, exchange, separate, allow)
+    scope = "the rows that the given folds hold out"
+    return Splits(folds, name, scope, tied, exchange, len(folds) == 1, overruled)
 
 
-def _refuse_straddling(folds: Sequence[tuple[Rows, Rows]], tied: Rows, allow: str | None) -> None:
+def _pairs_of_splitter(splitter: Any, samples: pd.DataFrame, tied: Rows) -> list[Any]:
+    """Folds of a scikit-learn splitter; where nothing else ties rows, its groups are the runs."""
+    n = len(samples)
+    runs = _runs(samples)
+    alone = len(np.unique(tied)) == n
+    groups = group_codes("runs", runs)[0] if alone and runs is not None else tied
+    with warnings.catch_warnings():
+        # splitters that know no groups say so; whether groups straddle is checked later
+        warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+        return list(splitter.split(np.zeros((n, 1)), None, groups))
+
+
+def _checked_fold(number: int, pair: Any, n: int) -> tuple[Rows, Rows]:
+    """Rows of one fold in ascending order, from positions or boolean masks."""
+    try:
+        parts = [np.asarray(part) for part in pair]
+    except TypeError:
+        parts = []
+    if len(parts) != 2 or any(part.ndim != 1 for part in parts):
+        raise InputError(f"fold {number} is no pair of training and test rows")
+    for position, part in enumerate(parts):
+        if part.dtype == bool and len(part) == n:
+            parts[position] = np.flatnonzero(part)
+        elif len(part) and part.dtype.kind not in "iu":
+            raise InputError(
+                f"fold {number} names rows by {len(part)} values of dtype {part.dtype}; expected integer "
+                f"positions or masks of {n} rows"
+            )
+    train, test = (np.sort(part) for part in parts)
+    if not len(train) or not len(test):
+        raise ShapeError(f"fold {number} has {len(train)} training and {len(test)} test rows")
+    if min(train[0], test[0]) < 0 or max(train[-1], test[-1]) >= n:
+        raise InputError(f"fold {number} names rows outside 0..{n - 1}")
+    return train.astype(np.intp), test.astype(np.intp)
+
+
+def _guarded(
+    folds: Sequence[tuple[Rows, Rows]], samples: pd.DataFrame, tied: Rows, design: str, allow: str | None
+) -> str | None:
+    """Refuse folds that leak; return the reason where it overruled a guard, else None."""
+    try:
+        _refuse_straddling(folds, tied)
+        if design != "trials":
+            _refuse_scattered(folds, samples)
+    except LeakageError:
+        if allow is None:
+            raise
+        return allow
+    return None
+
+
+def _refuse_straddling(folds: Sequence[tuple[Rows, Rows]], tied: Rows) -> None:
     for number, (train, test) in enumerate(folds):
         shared = np.intersect1d(tied[train], tied[test])
-        if len(shared) and allow is None:
+        if len(shared):
             row = int(test[np.isin(tied[test], shared)][0])
             raise LeakageError(
                 f"fold {number}: {len(shared)} groups (same stimulus, content or label) are in training "
@@ -263,7 +331,7 @@ def _refuse_straddling(folds: Sequence[tuple[Rows, Rows]], tied: Rows, allow: st
             )
 
 
-def _refuse_scattered(folds: Sequence[tuple[Rows, Rows]], samples: pd.DataFrame, allow: str | None) -> None:
+def _refuse_scattered(folds: Sequence[tuple[Rows, Rows]], samples: pd.DataFrame) -> None:
     """Test rows of a recording in time must be whole stretches: neighbours share their noise."""
     runs = _runs(samples)
     codes = np.zeros(len(samples), dtype=int) if runs is None else pd.factorize(pd.Series(runs))[0]
@@ -275,7 +343,7 @@ def _refuse_scattered(folds: Sequence[tuple[Rows, Rows]], samples: pd.DataFrame,
             inside = role[codes == run]
             inside = inside[inside > 0]
             borders += max(0, int((np.diff(inside) != 0).sum()) - 2)
-        if borders and allow is None:
+        if borders:
             raise LeakageError(
                 f"fold {number}: test rows are scattered among training rows of the same run "
                 f"({borders} borders too many). Neighbouring samples share noise, so shuffled folds give "

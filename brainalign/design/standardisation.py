@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign._checks import one_of
+from brainalign._checks import group_codes, one_of
+from brainalign.errors import ShapeError
 
 FEATURE_SCALINGS = ("trace", "column", None)
 
@@ -32,22 +33,37 @@ def standardise_parts(values: np.ndarray, parts: Any, train: np.ndarray) -> np.n
     Returns
     -------
     array like `values`. A part that is wholly in training or wholly in test uses its own
-    mean and standard deviation; a part that both share uses those of its training rows.
-    A unit that is constant in a part becomes 0 there.
+    mean and standard deviation; a part that both share uses those of its training rows. A
+    part with fewer than two such rows has no standard deviation: it uses those of all
+    training rows. A unit that is constant in a part becomes 0 there; NaN stays NaN.
     """
-    parts = np.asarray(parts)
+    parts = np.asarray(parts, dtype=object)
+    if parts.shape != (len(values),):
+        raise ShapeError(f"parts have shape {parts.shape}; expected one label per row, ({len(values)},)")
+    codes, labels = group_codes("parts", parts)
     out = values.copy()
     is_train = np.zeros(len(values), dtype=bool)
     is_train[train] = True
-    for part in pd.unique(parts):
-        rows = parts == part
+    for part in range(len(labels)):
+        rows = codes == part
         source = rows & is_train if (rows & is_train).any() else rows
-        with np.errstate(invalid="ignore"):
-            mean = np.nanmean(values[source], axis=0, dtype=np.float64)
-            std = np.nanstd(values[source], axis=0, dtype=np.float64)
-        flat = std <= 10 * np.finfo(values.dtype).eps * np.abs(values[source]).max(axis=0)
-        out[rows] = np.where(flat, 0, (values[rows] - mean) / np.where(flat, 1, std))
+        if source.sum() < 2:
+            source = is_train if is_train.sum() > 1 else source
+        mean, std, flat = _column_moments(values[source])
+        z = (values[rows] - mean) / np.where(flat, 1, std)
+        out[rows] = np.where(flat & ~np.isnan(z), 0, z)
     return out
+
+
+def _column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the known values of each column, and whether it is constant."""
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=0) / known.sum(axis=0)
+        std = np.sqrt((np.where(known, filled - mean, 0) ** 2).sum(axis=0) / known.sum(axis=0))
+    flat = std <= 10 * np.finfo(values.dtype).eps * np.abs(filled).max(axis=0, initial=0)
+    return mean, std, flat
 
 
 def feature_scale(
@@ -73,8 +89,9 @@ def feature_scale(
     share = weights / weights.sum()
     mean = share @ train.astype(np.float64)
     variance = share @ (train - mean) ** 2
-    if scaling == "trace":
-        total = float(variance.sum())
-        return mean, np.full(n_features, np.sqrt(total) if total > 0 else 1.0)
     flat = np.sqrt(variance) <= 10 * np.finfo(train.dtype).eps * np.abs(train).max(axis=0)
+    if scaling == "trace":
+        # the rounding of a constant layer is no variance: it must not be blown up to trace 1
+        total = float(variance[~flat].sum())
+        return mean, np.full(n_features, np.sqrt(total) if total > 0 else 1.0)
     return mean, np.where(flat, np.inf, np.sqrt(np.where(flat, 1, variance)))

@@ -26,7 +26,7 @@ from brainalign.report.regions import over_times, region_units, summaries
 from brainalign.statistics.multiple_tests import few_permutations
 from brainalign.types import Scores
 
-ALARM, NOTE, QUIET = "alarm", "note", "quiet"
+ALARM, NOTE, QUIET, OPEN = "alarm", "note", "quiet", "open"
 _ABOVE_CEILING = 1.05
 _MANY_MISSING = 0.05
 _MANY_EDGES = 0.10
@@ -35,7 +35,9 @@ _FEW_TEST_ROWS = 20
 
 @dataclass(frozen=True)
 class Alarm:
-    """One check: `level` is "alarm", "note" or "quiet"; `where` names the results it looked at."""
+    """One check: `level` is "alarm", "note", "quiet" or "open" (could not be made); `where` names
+    the results that it looked at.
+    """
 
     level: str
     title: str
@@ -50,11 +52,14 @@ def standing_alarms(groups: Sequence[Group]) -> list[Alarm]:
     """
     found = [_with_place(check(group), group) for group in groups for check in CHECKS]
     found += [a for a in (_different_tests(groups), _too_few_draws(groups)) if a is not None]
-    loud = [a for a in found if a.level != QUIET]
+    loud = [a for a in found if a.level in (ALARM, NOTE)]
     loud.sort(key=lambda a: (ALARM, NOTE).index(a.level))
     disturbed = {a.title for a in loud}
-    quiet = {a.title: a for a in found if a.level == QUIET and a.title not in disturbed}
-    return loud + [Alarm(QUIET, a.title, a.text if len(groups) == 1 else "") for a in quiet.values()]
+    quiet: dict[str, Alarm] = {}
+    for a in sorted(found, key=lambda a: a.level == OPEN):
+        if a.level in (QUIET, OPEN) and a.title not in disturbed:
+            quiet.setdefault(a.title, a)
+    return loud + [Alarm(a.level, a.title, a.text if len(groups) == 1 else "") for a in quiet.values()]
 
 
 def _with_place(alarm: Alarm, group: Group) -> Alarm:
@@ -171,9 +176,8 @@ def _controls(group: Group) -> Alarm:
                     )
                 )
     if not found:
-        return Alarm(
-            QUIET, title, f"All {count(len(controls), 'control')} score below the model in every region."
-        )
+        who = "The control scores" if len(controls) == 1 else f"All {len(controls)} controls score"
+        return Alarm(QUIET, title, f"{who} below the model in every region.")
     worst = any(loud for loud, _ in found)
     shown = [text for loud, text in found if loud == worst]
     tail = (
@@ -271,8 +275,10 @@ def _few_test_rows(group: Group) -> Alarm:
         [n for n in (integer(v) for v in rows) if n is not None] if isinstance(rows, (list, tuple)) else []
     )
     smallest = min(known, default=group.lead.n_test)
-    if not smallest or group.lead.identity["analysis"] not in ("encoding", "decoding", ""):
-        return Alarm(QUIET, title, "The number of test rows is not recorded." if not smallest else "")
+    if group.lead.identity["analysis"] not in ("encoding", "decoding", ""):
+        return Alarm(QUIET, title, "Nothing was fitted, so no row was held out.")
+    if not smallest:
+        return Alarm(OPEN, title, "The number of test rows is not recorded.")
     text = f"The smallest test set has {count(smallest, 'row')}."
     if smallest >= _FEW_TEST_ROWS:
         return Alarm(QUIET, title, text)
@@ -283,7 +289,7 @@ def _train_like_test(group: Group) -> Alarm:
     title = "Training scores like test scores"
     train = real(group.lead.info.get("train_score"))
     if train is None:
-        return Alarm(QUIET, title, "Training scores are not recorded.")
+        return Alarm(OPEN, title, "Training scores are not recorded.")
     test = float(region_row(group.lead)["value"])
     text = f"Mean score {number(train)} on training rows, {number(test)} on test rows."
     if abs(train - test) < 0.02 and test > 0.1:

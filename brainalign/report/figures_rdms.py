@@ -67,7 +67,7 @@ def rdm_numbers(rdms: RDMs, *, row: int = 0, ranked: bool = True) -> pd.DataFram
         total = np.add.reduceat(np.add.reduceat(np.where(known, shown, 0), starts, 0), starts, 1)
         number = np.add.reduceat(np.add.reduceat(known.astype(float), starts, 0), starts, 1)
         shown = total / np.where(number > 0, number, np.nan)
-        ids = [f"{ids[s]} to {ids[min(s + step, len(ids)) - 1]}" for s in starts]
+        ids = [f"{ids[s]} to {ids[min(s + step, len(ids)) - 1]}" for s in starts.tolist()]
     if ranked:
         shown = shown.round(2)  # a picture has 256 shades
     return pd.DataFrame(shown, index=pd.Index(ids, name="stimulus_id"), columns=ids)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from brainalign.report.groups import Group
-from brainalign.report.naming import count, integer, isolate, listed, mapping, metric_name, real, text_of
+from brainalign.report.naming import (
+    count,
+    integer,
+    isolate,
+    listed,
+    mapping,
+    metric_name,
+    real,
+    split_method,
+    text_of,
+)
 from brainalign.report.references import Citations
 from brainalign.report.regions import region_units
 from brainalign.types import RDMs
@@ -107,13 +117,13 @@ def _estimator_sentence(info: Any, cite: Citations) -> str:
 def _split_sentence(group: Group, info: Any) -> str:
     splits = mapping(info, "splits")
     folds, groups = integer(splits.get("n_folds")), integer(splits.get("n_groups"))
-    method = text_of(splits.get("method"), 120)
+    method = split_method(splits)
     if not folds:
         return ""
-    over = f" over {count(groups, 'group')} of rows that must stay together" if groups else ""
+    over = f" of {count(groups, 'group')} of rows that must stay together" if groups else ""
     joined = text_of(info.get("joined"), 40)
     by = f" Features and responses were joined {joined}." if joined else ""
-    return f"Scores come from {count(folds, 'outer fold')}{over}{f' ({method})' if method else ''}.{by}"
+    return f"Scores come from {count(folds, 'outer fold')}{over}{f', {method}' if method else ''}.{by}"
 
 
 def _score_sentence(group: Group, info: Any) -> str:

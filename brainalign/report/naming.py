@@ -162,6 +162,11 @@ def real(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def split_method(splits: Mapping[str, Any]) -> str:
+    """How the folds were made, without their number."""
+    return re.sub(r"^\d+ (outer )?folds?,? ?", "", text_of(splits.get("method"), 120))
+
+
 def text_of(value: Any, limit: int = 300) -> str:
     """Text, a list or a mapping of `info` as one cleaned line; "" when absent."""
     if value is None or value == "":

@@ -20,6 +20,7 @@ from brainalign.report.naming import (
     mapping,
     number,
     percent,
+    split_method,
     text_of,
 )
 from brainalign.report.regions import ALL, default_region, region_units
@@ -125,8 +126,7 @@ def generalisation(group: Group) -> str:
     info = group.lead.info
     said = clean(info.get("generalisation") or "", 500)
     if said:
-        known = said[0].upper() + said[1:]
-        return known if known.endswith((".", "!", "?")) else known + "."
+        return f"These scores speak of {said.rstrip('.')}. Nothing beyond that was tested."
     if group.analysis in ("rsa", "cka"):
         return (
             "No parameter was fitted to the responses: the similarity describes these stimuli and "
@@ -201,7 +201,7 @@ def _estimator(info: Any) -> str:
 def _splits(scores: Scores) -> str:
     splits = mapping(scores.info, "splits")
     folds = integer(splits.get("n_folds"))
-    method = text_of(splits.get("method"), 120)
+    method = split_method(splits)
     shown = f"{count(folds, 'fold')}" if folds else ""
     return ", ".join(p for p in (shown, method) if p)
 

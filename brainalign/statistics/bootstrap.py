@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainalign.errors import ShapeError
+from brainalign.metrics import is_constant
 
 
 def bootstrap_pearson(
@@ -25,8 +26,9 @@ def bootstrap_pearson(
 
     Returns
     -------
-    (n_bootstrap, n_targets) Pearson correlations; NaN for a target that is constant in
-    every fold. The fitted models are held: the interval speaks of other test stimuli, not
+    (n_bootstrap, n_targets) Pearson correlations; a fold where a target is constant or its
+    prediction is NaN is left out, and the draw is NaN where no fold is left; a constant
+    prediction scores 0. The fitted models are held: the interval speaks of other test stimuli, not
     of other training sets.
 
     Notes
@@ -34,11 +36,20 @@ def bootstrap_pearson(
     Every moment is a product of the counts with a column: five matrix products per fold,
     cost 10 n_bootstrap n_test n_targets (Efron & Tibshirani 1993, chapter 13).
     """
-    if len(observed) != len(predicted):
-        raise ShapeError(f"{len(observed)} folds observed and {len(predicted)} predicted")
+    if len(observed) != len(predicted) or not len(observed):
+        raise ShapeError(
+            f"{len(observed)} folds observed and {len(predicted)} predicted; expected equally many, at least 1"
+        )
     total = np.zeros((n_bootstrap, observed[0].shape[1]))
     valid = np.zeros_like(total)
     for fold, (y, p) in enumerate(zip(observed, predicted, strict=True)):
+        if y.shape != p.shape or y.shape[1:] != total.shape[1:] or not len(y):
+            raise ShapeError(
+                f"fold {fold}: observed has shape {y.shape}, predicted {p.shape}; expected (n_test, "
+                f"{total.shape[1]}) with at least one row"
+            )
+        no_score = np.asarray(is_constant(y)) | np.isnan(p).any(axis=0)
+        flat_guess = np.asarray(is_constant(p))
         seed = None if random_state is None else [random_state, fold]
         counts = np.random.default_rng(seed).multinomial(
             len(y), np.full(len(y), 1 / len(y)), size=n_bootstrap
@@ -49,9 +60,10 @@ def bootstrap_pearson(
         cov = counts @ (y * p) - my * mp
         vy, vp = counts @ (y * y) - my**2, counts @ (p * p) - mp**2
         tiny = 1e-12
-        flat = ~(vy > tiny * (y * y).mean(0))
+        flat = ~(vy > tiny * (y * y).mean(0)) | no_score
         with np.errstate(invalid="ignore", divide="ignore"):
-            r = np.where(vp > tiny * (p * p).mean(0), cov / np.sqrt(vy * vp), 0.0)
+            r = np.clip(cov / np.sqrt(vy * vp), -1, 1)
+            r = np.where((vp > tiny * (p * p).mean(0)) & ~flat_guess, r, 0.0)
         total += np.where(flat, 0.0, r)
         valid += ~flat
     with np.errstate(invalid="ignore", divide="ignore"):

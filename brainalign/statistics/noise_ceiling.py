@@ -9,8 +9,7 @@ import pandas as pd
 from scipy import stats
 from scipy.sparse import csr_array
 
-from brainalign._checks import one_of
-from brainalign.errors import ShapeError
+from brainalign._checks import as_matrix, group_codes, one_of
 from brainalign.types import NoiseCeiling
 
 CEILING_METRICS = ("pearson", "r2", "r2_train_mean", "explained_variance")
@@ -44,12 +43,10 @@ def variance_components(values: np.ndarray, keys: Any) -> tuple[np.ndarray, np.n
     >>> float(b[0]), float(w[0])
     (49.0, 2.0)
     """
-    codes, labels = pd.factorize(pd.Series(np.asarray(keys, dtype=object)))
-    if len(codes) != len(values):
-        raise ShapeError(f"{len(codes)} keys for {len(values)} trials")
+    values = as_matrix("values", values)
+    codes, labels = group_codes("keys", keys, len(values))
     known = np.isfinite(values)
-    counts = np.zeros((len(labels), values.shape[1]))
-    np.add.at(counts, codes, known)
+    counts = _membership(codes) @ known.astype(np.float64)
     means = _group_means(np.asarray(values, dtype=np.float64), codes)
     total = counts.sum(0)
     k = (counts > 0).sum(0)
@@ -85,7 +82,7 @@ def noise_ceiling(
     keys : (n_trials,) stimulus of each trial
     metric : the score that it bounds; Pearson: sqrt(s2 / (s2 + e2 m)), the R2 family: its
         square. s2 and e2 are the variances between and within stimuli and m the mean of
-        1/n_i (scores on averages) or 1 (scores on single trials).
+        1/n_i over the stimuli that the unit has (scores on averages) or 1 (single trials).
     averaged : whether the scores are taken on averages over repeats
     n_splits : random halves for the split-half estimate
 
@@ -107,17 +104,21 @@ def noise_ceiling(
     True
     """
     one_of("metric", metric, CEILING_METRICS)
-    codes, labels = pd.factorize(pd.Series(np.asarray(keys, dtype=object)))
-    repeats = np.bincount(codes, minlength=len(labels))
-    if len(labels) < 2 or repeats.max(initial=0) < 2:
+    values = as_matrix("values", values)
+    codes, labels = group_codes("keys", keys, len(values))
+    known = np.isfinite(values)
+    counts = _membership(codes) @ known.astype(np.float64)  # a missing trial counts for no unit
+    repeats = counts.max(axis=1, initial=0)
+    repeats = repeats[repeats > 0]
+    if len(repeats) < 2 or repeats.max() < 2:
         return None
     between, within, ratio = variance_components(values, codes)
-    m = float((1 / repeats).mean()) if averaged else 1.0
+    m = _mean_inverse(counts) if averaged else np.ones(values.shape[1])
     power = 0.5 if metric == "pearson" else 1.0
     with np.errstate(invalid="ignore", divide="ignore"):
         point = (between / (between + m * within)) ** power
         low, high = ((np.maximum(r, 0) / (np.maximum(r, 0) + m)) ** power for r in ratio)
-    flat = ~(within > 0)
+    flat = ~(within > _rounding(values, known) ** 2)
     no_signal = (between <= 0) & ~flat
     point[no_signal | flat] = np.nan
     low[flat], high[flat] = np.nan, np.nan
@@ -127,10 +128,10 @@ def noise_ceiling(
         "no variance between stimuli": int(no_signal.sum()),
     }
     info = {
-        "n_stimuli": len(labels),
+        "n_stimuli": len(repeats),
         "repeats_min": int(repeats.min()),
         "repeats_max": int(repeats.max()),
-        "mean_inverse_repeats": m,
+        "mean_inverse_repeats": float(np.nanmean(m)),
         "scores_on": "averages over repeats" if averaged else "single trials",
         "split_half": halves if metric == "pearson" else halves**2,
         "split_half_method": f"sqrt of Spearman-Brown, {n_splits} random halves within each stimulus",
@@ -149,11 +150,17 @@ def split_half(
     over draws, and its root bounds the Pearson score on the mean of all trials. NaN where
     the reliability is not positive.
     """
-    codes, labels = pd.factorize(pd.Series(np.asarray(keys, dtype=object)))
+    values = as_matrix("values", values)
+    codes, labels = group_codes("keys", keys, len(values))
+    known = np.isfinite(values)
+    flat = _span(values, known) <= _rounding(values, known)
+    present = known.any(axis=1)  # a trial that no unit has is no trial
+    repeats = np.bincount(codes[present], minlength=len(labels))
+    rows = np.flatnonzero(present & (repeats[codes] > 1))
+    if not len(rows):
+        return np.full(values.shape[1], np.nan)
     rng = np.random.default_rng(random_state)
-    repeats = np.bincount(codes, minlength=len(labels))
-    rows = np.flatnonzero(repeats[codes] > 1)
-    values, codes = np.asarray(values, dtype=np.float64)[rows], pd.factorize(codes[rows])[0]
+    values, codes = values[rows].astype(np.float64), pd.factorize(codes[rows])[0]
     total = np.zeros(values.shape[1])
     for _ in range(n_splits):
         order = np.lexsort((rng.random(len(codes)), codes))
@@ -166,19 +173,41 @@ def split_half(
         a = _group_means(values[first], codes[first])
         b = _group_means(values[~first], codes[~first])
         both = np.isfinite(a) & np.isfinite(b)
-        a, b = np.where(both, a, np.nan), np.where(both, b, np.nan)
-        a, b = a - np.nanmean(a, axis=0), b - np.nanmean(b, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            r = np.nansum(a * b, axis=0) / np.sqrt(np.nansum(a**2, axis=0) * np.nansum(b**2, axis=0))
+            a, b = (
+                np.where(both, half - np.where(both, half, 0).sum(axis=0) / both.sum(axis=0), 0)
+                for half in (a, b)
+            )
+            r = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
             total += 2 * r / (1 + r)
     with np.errstate(invalid="ignore"):
-        return np.sqrt(np.where(total > 0, total / n_splits, np.nan))
+        return np.sqrt(np.where((total > 0) & ~flat, total / n_splits, np.nan))
+
+
+def _mean_inverse(counts: np.ndarray) -> np.ndarray:
+    """Mean of 1/n over the stimuli with trials, (n_units,); `counts` (n_stimuli, n_units)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(counts > 0, 1 / counts, 0).sum(axis=0) / (counts > 0).sum(axis=0)
+
+
+def _span(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    low, high = np.where(known, values, np.inf).min(axis=0), np.where(known, values, -np.inf).max(axis=0)
+    return np.where(known.any(axis=0), high - low, 0.0)
+
+
+def _rounding(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Largest difference that rounding alone makes in a column, as in `metrics.is_constant`."""
+    return 10 * np.finfo(values.dtype).eps * np.where(known, np.abs(values), 0).max(axis=0, initial=0)
 
 
 def _group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
-    # a sparse membership matrix sums rows of a group many times faster than np.add.at
-    member = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+    member = _membership(codes)
     total, count = member @ np.where(known, values, 0.0), member @ known.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(count > 0, total / count, np.nan)
+
+
+def _membership(codes: np.ndarray) -> csr_array:
+    """Sparse (n_groups, n_rows); its product sums rows much faster than ``np.add.at``."""
+    return csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))

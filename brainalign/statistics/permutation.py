@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from brainalign._checks import one_of
-from brainalign.errors import InputError
+from brainalign.errors import InputError, ShapeError
 
 
 def permutation_p_values(observed: Any, null: np.ndarray) -> np.ndarray:
@@ -22,7 +22,14 @@ def permutation_p_values(observed: Any, null: np.ndarray) -> np.ndarray:
     Returns
     -------
     array like `observed`, in [1 / (m + 1), 1]; NaN where the score is NaN (Phipson & Smyth
-    2010, DOI 10.2202/1544-6115.1585).
+    2010, DOI 10.2202/1544-6115.1585). A draw without a score (NaN) counts as at least as
+    high, and so does one that is lower by rounding alone: a draw that leaves every row in
+    its place equals what was observed.
+
+    Raises
+    ------
+    ShapeError
+        A draw has another shape than the observed scores.
 
     Examples
     --------
@@ -30,7 +37,11 @@ def permutation_p_values(observed: Any, null: np.ndarray) -> np.ndarray:
     array([0.5])
     """
     observed = np.asarray(observed, dtype=np.float64)
-    exceed = (null >= observed[None]).sum(axis=0)
+    null = np.asarray(null)
+    if null.ndim == 0 or null.shape[1:] != observed.shape:
+        raise ShapeError(f"null has shape {null.shape}; expected (m, *{observed.shape})")
+    eps = np.finfo(null.dtype).eps if null.dtype.kind == "f" else np.finfo(np.float64).eps
+    exceed = (~(null < observed - 10 * eps * np.abs(observed))).sum(axis=0)
     return np.where(np.isnan(observed), np.nan, (exceed + 1) / (len(null) + 1))
 
 
@@ -64,15 +75,20 @@ def exchange_rows(
     (n,) integer rows: exchanged responses are ``Y[rows]``
     """
     one_of("exchange", exchange, ("stimuli", "blocks"))
+    if block < 1:
+        raise InputError(f"block={block}; expected at least 1 row")
     label = np.full(n, -1)
     for number, (_, test) in enumerate(folds):
         label[test] = number
+    place = np.arange(n)
     if runs is not None and exchange == "blocks":
         codes = np.unique(np.asarray(runs).astype(str), return_inverse=True)[1]
+        order = np.argsort(codes, kind="stable")
+        place[order] = np.arange(n)  # rows of one run in a row, in order of time
         label = label * (codes.max() + 1) + codes
     cells = [np.flatnonzero(label == value) for value in np.unique(label)]
     if exchange == "blocks":
-        pieces = [cell[: len(cell) // block * block].reshape(-1, block) for cell in cells]
+        pieces = [_blocks(cell, place[cell], block) for cell in cells]
     else:
         pieces = [cell[:, None] for cell in cells]
     if all(len(p) < 2 for p in pieces):
@@ -86,3 +102,10 @@ def exchange_rows(
         for piece in pieces:
             rows[piece.ravel()] = piece[rng.permutation(len(piece))].ravel()
         yield rows
+
+
+def _blocks(rows: np.ndarray, place: np.ndarray, block: int) -> np.ndarray:
+    """Cut the unbroken stretches of `rows` into blocks, (n_blocks, block); no block spans a break."""
+    stretches = np.split(rows, np.flatnonzero(np.diff(place) != 1) + 1)
+    whole = [s[: len(s) // block * block].reshape(-1, block) for s in stretches]
+    return np.concatenate(whole)

@@ -208,7 +208,7 @@ def _rdms(
         best = int(np.nanargmax([c.value if np.isfinite(c.value) else -np.inf for c in found[region]]))
         layer = list(layers)[best]
         matrices.append(rdm(layers[layer], distance=study.rsa.distance))
-        label = f"{cell.model.shown} {layer}"
+        label = layer if layer == cell.model.shown else f"{cell.model.shown} {layer}"
         rows.append(
             {
                 "name": label,

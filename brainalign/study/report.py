@@ -9,6 +9,7 @@ from typing import Any
 from brainalign.errors import CorruptFileError, DataNotFoundError
 from brainalign.report import write_report
 from brainalign.storage import load
+from brainalign.study.run import merge_rdms
 from brainalign.types import RDMs, Scores
 
 
@@ -34,9 +35,9 @@ def report_from(results: Path, output: Path | None = None) -> Path:
         title = provenance["study"].get("title") or provenance["study"]["name"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{provenance_file} cannot be read ({error}); run the study again") from error
-    found: list[Scores | RDMs] = [
-        load(results / "cells" / folder / name) for folder, names in cells for name in names
-    ]
+    parts = [load(results / "cells" / folder / name) for folder, names in cells for name in names]
+    scores: list[Scores | RDMs] = [part for part in parts if isinstance(part, Scores)]
+    found = [*scores, *merge_rdms([part for part in parts if isinstance(part, RDMs)])]
     return Path(
         write_report(
             found,

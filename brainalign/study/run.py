@@ -174,14 +174,14 @@ class _Runner:
     def _write(self, cells: Sequence[Cell], cells_folder: Path, run_id: str, computed: int) -> pd.DataFrame:
         start = time.perf_counter()
         scores: list[Scores] = []
-        results: list[Scores | RDMs] = []
+        rdms: list[RDMs] = []
         records = []
         for cell in cells:
             found = read_cell(cells_folder, cell)
             if found is None:
                 raise DataNotFoundError(f"cell {cell.folder} is gone; run the study again")
             scores += found[0]
-            results += [*found[0], *([] if found[1] is None else [found[1]])]
+            rdms += [] if found[1] is None else [found[1]]
             records.append({"cell": cell.folder, **found[2]})
         table = results_table(scores, run_id)
         target = self.folder / "results.tsv"
@@ -190,7 +190,7 @@ class _Runner:
             write_table(table, target)
             provenance = self._provenance(run_id, records)
             write_report(
-                results,
+                [*scores, *merge_rdms(rdms)],
                 self.folder / "report.html",
                 title=self.study.title or self.study.name,
                 figures_folder=self.folder / "figures",
@@ -215,6 +215,29 @@ class _Runner:
             "device": self.device,
             "cells": records,
         }
+
+
+def merge_rdms(parts: Sequence[RDMs]) -> list[RDMs]:
+    """One table of RDMs per set of stimuli; the brain, which every model's cell holds, once."""
+    by_stimuli: dict[tuple[str, ...], list[tuple[np.ndarray, dict[str, Any]]]] = {}
+    first: dict[tuple[str, ...], RDMs] = {}
+    for part in parts:
+        key = tuple(part.stimulus_id)
+        first.setdefault(key, part)
+        rows = by_stimuli.setdefault(key, [])
+        assert part.table is not None
+        for matrix, row in zip(part.values, part.table.to_dict("records"), strict=True):
+            if row not in [known for _, known in rows]:
+                rows.append((matrix, {str(k): v for k, v in row.items()}))
+    return [
+        RDMs(
+            np.stack([m for m, _ in rows]),
+            first[key].stimulus_id,
+            pd.DataFrame([r for _, r in rows]),
+            first[key].info,
+        )
+        for key, rows in by_stimuli.items()
+    ]
 
 
 def own_features(inputs: SubjectInputs, model: ModelSettings) -> dict[str, Responses]:

@@ -169,6 +169,8 @@ def _apply(tables: dict[str, Any], override: str) -> None:
         place = _step(place, part, override)
     if isinstance(place, list):
         place[_position(place, parts[-1], override)] = value
+    elif not isinstance(place, dict):
+        raise InputError(f"--set {override!r}: {parts[-2]!r} has nothing below it")
     else:
         place[parts[-1]] = value
 

@@ -67,8 +67,10 @@ def test_arrays_with_groups_equal_responses():
     row = [position[s] for s in R.samples["stimulus_id"]]
     joined = ba.fit_encoding(features=F, responses=R, select="all", **FAST)
     arrays = ba.fit_encoding(
-        features={k: v.array()[row] for k, v in F.items()}, responses=R.array(),
-        groups=R.samples["stimulus_id"].to_numpy(), **FAST,
+        features={k: v.array()[row] for k, v in F.items()},
+        responses=R.array(),
+        groups=R.samples["stimulus_id"].to_numpy(),
+        **FAST,
     )
     np.testing.assert_allclose(arrays.scores.values, joined.scores.values, atol=1e-12)
     assert arrays.scores.info["joined"] == "by position"
@@ -170,7 +172,11 @@ def test_equal_content_under_two_ids_never_straddles_folds():
     with pytest.raises(LeakageError, match="in training and in test"):
         ba.fit_encoding(features=F, responses=R, splits=KFold(5, shuffle=True, random_state=0), **FAST)
     leaky = ba.fit_encoding(
-        features=F, responses=R, splits=KFold(5, shuffle=True, random_state=0), allow="to show the leak", **FAST
+        features=F,
+        responses=R,
+        splits=KFold(5, shuffle=True, random_state=0),
+        allow="to show the leak",
+        **FAST,
     )
     assert leaky.scores.values.mean() > 0.4
     assert leaky.scores.info["allow"] == "to show the leak"
@@ -247,7 +253,9 @@ def test_pooled_scoring_says_so():
     pooled = ba.fit_encoding(features=F, responses=R, scoring_over="pooled", keep_predictions=True, **FAST)
     assert folds.scores.info["scoring_over"] == "folds"
     assert pooled.scores.info["scoring_over"] == "pooled"
-    expected = [np.corrcoef(pooled.scores.observed[:, u], pooled.scores.predictions[:, u])[0, 1] for u in range(12)]
+    expected = [
+        np.corrcoef(pooled.scores.observed[:, u], pooled.scores.predictions[:, u])[0, 1] for u in range(12)
+    ]
     np.testing.assert_allclose(pooled.scores.values, expected, atol=1e-12)
 
 
@@ -279,7 +287,10 @@ def test_select_per_unit_and_by_named_column():
     unit = ba.fit_encoding(features=F, responses=R, select="unit", **FAST)
     assert [set(unit.scores.info["layer"][str(u)]) for u in range(6)] == [{"layer0"}] * 3 + [{"layer2"}] * 3
     named = ba.fit_encoding(features=F, responses=R, select="roi_first", keep_model=True, **FAST)
-    assert {k: set(v) for k, v in named.scores.info["layer"].items()} == {"first": {"layer0"}, "not first": {"layer2"}}
+    assert {k: set(v) for k, v in named.scores.info["layer"].items()} == {
+        "first": {"layer0"},
+        "not first": {"layer2"},
+    }
     assert np.isnan(named.weights["layer0"][3:]).all()
     together = ba.fit_encoding(features=F, responses=R, **FAST)  # two roi columns: all units choose together
     assert list(together.scores.info["layer"]) == ["all"]
@@ -292,7 +303,9 @@ def test_concat_puts_layers_side_by_side():
     F = layers(n=200)
     a, b = F["layer0"].array(), F["layer2"].array()
     rng = np.random.default_rng(0)
-    Y = (a @ rng.standard_normal((30, 8)) + b @ rng.standard_normal((30, 8))) / 8 + rng.standard_normal((200, 8)) * 0.3
+    Y = (a @ rng.standard_normal((30, 8)) + b @ rng.standard_normal((30, 8))) / 8 + rng.standard_normal(
+        (200, 8)
+    ) * 0.3
     R = ba.Responses(Y, F["layer0"].samples, info={"design": "trials"})
     two = {k: F[k] for k in ("layer0", "layer2")}
     joint = ba.fit_encoding(features=two, responses=R, combine="concat", keep_model=True, **FAST)
@@ -389,7 +402,9 @@ def test_bad_input():
     """Each wrong input is refused with what was expected and found."""
     F = layers()
     R = responses(F)
-    with pytest.raises(AlignmentError, match="1 of 80 stimulus_id of the responses have no row in the features"):
+    with pytest.raises(
+        AlignmentError, match="1 of 80 stimulus_id of the responses have no row in the features"
+    ):
         ba.fit_encoding(features={k: v.select(samples=np.arange(79)) for k, v in F.items()}, responses=R)
     with pytest.raises(ShapeError, match="features 'features' have 9 rows, the responses 10"):
         ba.fit_encoding(features=np.ones((9, 2)), responses=np.ones((10, 2)), design="trials")
@@ -398,7 +413,9 @@ def test_bad_input():
     with pytest.raises(ShapeError, match="1 sample: at least 2"):
         ba.fit_encoding(features=np.ones((1, 2)), responses=np.ones((1, 2)), design="trials")
     with pytest.raises(InputError, match="3 groups cannot fill 5 folds; use n_folds=3"):
-        ba.fit_encoding(features=np.ones((9, 2)), responses=np.ones((9, 2)), groups=[0, 0, 0, 1, 1, 1, 2, 2, 2])
+        ba.fit_encoding(
+            features=np.ones((9, 2)), responses=np.ones((9, 2)), groups=[0, 0, 0, 1, 1, 1, 2, 2, 2]
+        )
     with pytest.raises(AlignmentError, match="do not say their design"):
         ba.fit_encoding(features=F, responses=replace(R, info={}))
     with pytest.raises(InputError, match="design='continuous', and the responses say 'trials'"):
@@ -437,7 +454,9 @@ def test_ranking_of_different_test_sets_is_refused():
     with pytest.raises(InputError, match="different metrics"):
         ba.encoding.rank_scores([a, replace(b, metric="r2")])
     with pytest.raises(AlignmentError, match="different units"):
-        ba.encoding.rank_scores([a, ba.fit_encoding(features=F, responses=R.select(units=[0, 1]), **FAST).scores])
+        ba.encoding.rank_scores(
+            [a, ba.fit_encoding(features=F, responses=R.select(units=[0, 1]), **FAST).scores]
+        )
 
 
 @pytest.mark.slow
@@ -456,8 +475,10 @@ def test_planted_layer_of_each_region_over_seeds():
         brain = respond(F, truth, n_units=25, n_repeats=3, noise_std=3.0, random_state=seed)
         ids = np.array([f"s{i}" for i in range(150)], dtype=object)
         R = ba.Responses(
-            brain.trials, pd.DataFrame({"stimulus_id": ids[brain.stimulus]}),
-            pd.DataFrame({"roi_area": brain.region}), info={"design": "trials"},
+            brain.trials,
+            pd.DataFrame({"stimulus_id": ids[brain.stimulus]}),
+            pd.DataFrame({"roi_area": brain.region}),
+            info={"design": "trials"},
         )
         named = {k: ba.Responses(v, pd.DataFrame({"stimulus_id": ids})) for k, v in F.items()}
         fit = ba.fit_encoding(features=named, responses=R, n_bootstrap=0, inner_folds=4, random_state=seed)

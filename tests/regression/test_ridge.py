@@ -70,7 +70,8 @@ def test_overlapping_and_purged_folds(solver):
     cv = [(np.arange(15, 40), np.arange(0, 10)), (np.arange(0, 20), np.arange(25, 40))]
     model = RidgeCV([1.0], cv=cv, solver=solver).fit(X, Y)
     expected = [
-        [r2_score(Y[te, t], Ridge(1.0).fit(X[tr], Y[tr, t]).predict(X[te])) for t in range(4)] for tr, te in cv
+        [r2_score(Y[te, t], Ridge(1.0).fit(X[tr], Y[tr, t]).predict(X[te])) for t in range(4)]
+        for tr, te in cv
     ]
     np.testing.assert_allclose(model.cv_scores_[0], np.mean(expected, axis=0), atol=1e-9)
 
@@ -80,7 +81,9 @@ def test_leave_one_out_matches_scikit_learn():
     from sklearn.linear_model import RidgeCV as Reference
 
     X, Y, _ = problem(30, 12)
-    ours = RidgeCV(ALPHAS, cv=LeaveOneOut(), scoring="neg_mean_squared_error", alpha_per_target=False).fit(X, Y)
+    ours = RidgeCV(ALPHAS, cv=LeaveOneOut(), scoring="neg_mean_squared_error", alpha_per_target=False).fit(
+        X, Y
+    )
     theirs = Reference(ALPHAS, store_cv_results=True).fit(X, Y)
     assert np.unique(ours.best_alphas_).tolist() == [theirs.alpha_]
     np.testing.assert_allclose(-ours.cv_scores_.T, theirs.cv_results_.mean(0), rtol=1e-8)
