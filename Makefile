@@ -29,7 +29,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "himalaya>=0.4.11"
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/run.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/regression.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pictures.py

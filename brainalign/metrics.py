@@ -159,7 +159,8 @@ def r2_train_mean(observed: Any, predicted: Any, train_mean: Any) -> Any:
     reference = _real(train_mean)
     if tuple(reference.shape) != tuple(y.shape[1:]):
         raise ShapeError(
-            f"train_mean has shape {tuple(reference.shape)}; expected one value per target, {tuple(y.shape[1:])}"
+            f"train_mean has shape {tuple(reference.shape)}; expected one value per target, "
+            f"{tuple(y.shape[1:])}"
         )
     return _one_minus_ratio(y, p, reference)
 

@@ -80,7 +80,7 @@ def respond(
     if n_repeats < 1 or noise_std < 0:
         raise InputError(f"n_repeats={n_repeats}, noise_std={noise_std}; expected at least 1 and at least 0")
     rng = np.random.default_rng(random_state)
-    signals = []
+    signals: list[np.ndarray] = []
     for size, layer in zip(sizes, truth.values(), strict=True):
         if layer not in features:
             raise unknown_name("layer", layer, features)
@@ -89,8 +89,8 @@ def respond(
             raise ShapeError(f"layer {layer!r} has {len(x)} stimuli, an earlier one {len(signals[0])}")
         if not np.isfinite(x).all() or is_constant(x).all():
             raise InputError(
-                f"layer {layer!r} cannot drive a response: its features are the same for all {len(x)} stimuli, "
-                "or not finite"
+                f"layer {layer!r} cannot drive a response: its features are the same for all {len(x)} "
+                "stimuli, or not finite"
             )
         x = x - x.mean(0)
         signal = x @ rng.standard_normal((x.shape[1], size))

@@ -92,7 +92,9 @@ def _key_frame(table: Responses, keys: list[str]) -> pd.DataFrame:
 
 def _labels(frame: pd.DataFrame) -> list[str]:
     columns = [
-        [f"{v + 0.0:.6f}" for v in frame[c].astype(float).round(6)] if c == "onset" else frame[c].astype(str).tolist()
+        [f"{v + 0.0:.6f}" for v in frame[c].astype(float).round(6)]
+        if c == "onset"
+        else frame[c].astype(str).tolist()
         for c in frame.columns
     ]
     return [" @ ".join(parts) for parts in zip(*columns, strict=True)]

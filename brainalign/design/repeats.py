@@ -50,7 +50,6 @@ def average_repeats(values: np.ndarray, keys: Any) -> tuple[np.ndarray, np.ndarr
     if n == len(values):
         return values, np.ones(n), first
     known = ~np.isnan(values)  # an infinite response is a fault and stays visible in its mean
-    flat = values.reshape(len(values), -1)
     # a sparse membership matrix sums rows of a group many times faster than np.add.at
     member = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
     total = member @ np.where(known, values, 0).reshape(len(values), -1).astype(np.float64)

@@ -125,7 +125,10 @@ def plot_layer_profile(scores: Any, *, region: str | None = None, ax: Axes | Non
     _layer_ticks(ax, frame)
     ax.axhline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
     units = int(frame["n_units"].max())
-    dress(ax, ylabel=metric_name(found[0].metric) + (f" (mean over {units} units)" if units > 1 else ""))
+    dress(
+        ax,
+        ylabel=drawable(metric_name(found[0].metric)) + (f" (mean over {units} units)" if units > 1 else ""),
+    )
     _headroom(ax, frame, lowest)
     show_legend(ax)
     return ax
@@ -265,7 +268,7 @@ def plot_model_comparison(
     ax.set_ylim(len(frame) - 0.4, -0.7)
     ax.axvline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
     note = f"\ndifferent test sets: {drawable(allow, 60)}" if len(hashes) > 1 else ""
-    dress(ax, xlabel=f"{metric_name(found[0].metric)}, mean over units{note}", grid="x")
+    dress(ax, xlabel=f"{drawable(metric_name(found[0].metric))}, mean over units{note}", grid="x")
     _sideroom(ax, frame, lowest)
     show_legend(ax)
     return ax

@@ -100,7 +100,7 @@ def plot_unit_scores(scores: Scores, *, region: str | None = None, ax: Axes | No
     else:
         ax.text(0.5, 0.5, "no unit has a score", transform=ax.transAxes, ha="center", color=MUTED)
     of = f" ({len(values)} of {len(frame)} have one)" if len(values) < len(frame) else ""
-    dress(ax, xlabel=f"{metric_name(scores.metric)} of each unit{of}", ylabel="number of units")
+    dress(ax, xlabel=f"{drawable(metric_name(scores.metric))} of each unit{of}", ylabel="number of units")
     show_legend(ax)
     return ax
 
@@ -190,7 +190,7 @@ def plot_time_course(scores: Any, *, region: str | None = None, ax: Axes | None 
     dress(
         ax,
         xlabel="time (s)" if known else "time (samples)",
-        ylabel=f"{metric_name(found[0].metric)} (mean, quartiles of units)",
+        ylabel=f"{drawable(metric_name(found[0].metric))} (mean, quartiles of units)",
     )
     show_legend(ax)
     return ax

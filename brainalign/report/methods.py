@@ -214,7 +214,9 @@ def _inference_sentences(group: Group, cite: Citations) -> list[str]:
     detail = f" from {count(draws, 'permutation')}" if draws else ""
     detail += f" ({exchange})" if exchange else ""
     text = f"p-values are (b + 1)/(m + 1){detail}{cite.known('permutation')}"
-    if any(len(index) > 1 for index in region_units(tested).values()):
+    if permutation.get("region_p"):
+        text += "; the p of a region is that of its mean score under the same permutations"
+    elif any(len(index) > 1 for index in region_units(tested).values()):
         text += (
             "; the p of a region is a bound from the median of its units that holds under any "
             f"dependence{cite.known('median_p')}"

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import brainalign
+from brainalign.design import ALL
 from brainalign.errors import InputError
 from brainalign.report import pictures as draw
 from brainalign.report.alarms import standing_alarms
@@ -35,7 +36,7 @@ from brainalign.report.naming import (
     percent,
     text_of,
 )
-from brainalign.report.regions import ALL, score_table
+from brainalign.report.regions import score_table
 from brainalign.report.text import facts, generalisation, headline, rdm_facts
 from brainalign.storage.atomic import write_text_atomic
 from brainalign.types import RDMs, Scores

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from brainalign.design import ALL
 from brainalign.report import figures_rdms as rdm_figures
 from brainalign.report import figures_scores as score_figures
 from brainalign.report import figures_units as unit_figures
 from brainalign.report.describe import is_profile, is_simulated
 from brainalign.report.groups import Group
 from brainalign.report.naming import clean, isolate, metric_name, number
-from brainalign.report.regions import ALL, region_units
+from brainalign.report.regions import region_units
 from brainalign.report.style import RC, figure_of, mark_simulated
 from brainalign.storage.atomic import atomic_write, write_text_atomic
 from brainalign.types import RDMs

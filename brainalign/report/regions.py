@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from brainalign.design import ALL, named_regions
 from brainalign.report.describe import is_control, is_profile
 from brainalign.report.naming import clean, mapping, real
 from brainalign.statistics.multiple_tests import adjust_fdr
 from brainalign.types import NoiseCeiling, Scores
 
-ALL = "all"
 _MOST_UNIT_REGIONS = 24
 SUMMARY_COLUMNS = (
     "region",
@@ -48,22 +48,7 @@ def region_units(scores: Scores) -> dict[str, np.ndarray]:
     of_regions = scores.identity["analysis"] not in ("", "encoding", "decoding")
     if not columns and of_regions and 0 < len(units) <= _MOST_UNIT_REGIONS:
         return {str(name): np.array([row]) for row, name in enumerate(units.index)}
-    found = {ALL: np.arange(len(units))}
-    for column in columns:
-        for name, index in _column_regions(units[column], column.removeprefix("roi_")).items():
-            found[name if name not in found else f"{column.removeprefix('roi_')}:{name}"] = index
-    if len(found) == 2 and all(len(index) == len(units) for index in found.values()):
-        del found[ALL]  # one region that is all units: naming it twice says nothing
-    return found
-
-
-def _column_regions(column: pd.Series[Any], atlas: str) -> dict[str, np.ndarray]:
-    if column.dtype == bool:
-        index = np.flatnonzero(column.to_numpy())
-        return {atlas: index} if len(index) else {}
-    text = ["unlabelled" if v is None or v != v or v == "" else str(v) for v in column]
-    codes, names = pd.factorize(np.array(text, dtype=object))
-    return {str(name): np.flatnonzero(codes == i) for i, name in enumerate(names)}
+    return named_regions(units)
 
 
 def default_region(scores: Scores) -> str:
@@ -104,12 +89,13 @@ def summarise(scores: Scores) -> pd.DataFrame:
         (Student t, folds share training rows, so read it as a guide), else the units;
         `ceiling`, `ceiling_low`, `ceiling_high` means of the units' ceilings and of their
         intervals; `normalised` the pooled ratio: sum of scores over sum of ceilings of the
-        `n_normalised` units whose ceiling's interval lies above zero; `p` a bound for the
-        whole region from the p-values of its units.
+        `n_normalised` units whose ceiling's interval lies above zero; `p` of the region's
+        mean score under permutation where the scores carry it, else a bound for the whole
+        region from the p-values of its units.
 
     Notes
     -----
-    `p` is n / ceil(n / 2) times the median of the n unit p-values, which holds under any
+    The bound is n / ceil(n / 2) times the median of the n unit p-values, which holds under any
     dependence of the units (Rüger 1978, Metrika 25, 171-178).
 
     Examples
@@ -132,15 +118,29 @@ def region_summary(scores: Scores, region: str, index: np.ndarray) -> dict[str, 
     low, high, interval_of = _interval(scores, region, index)
     return {
         "region": region,
-        "n_units": len(index),
-        "n_scored": int(np.isfinite(values).sum()),
+        "n_units": _count(scores, index, np.ones(len(index), dtype=bool)),
+        "n_scored": _count(scores, index, np.isfinite(values)),
         "value": float(mean_known(values)),
         "low": low,
         "high": high,
         "interval_of": interval_of,
         **_ceiling(scores.noise_ceiling, values, index),
-        "p": _median_bound(scores, index),
+        "p": _region_p(scores, region, index),
     }
+
+
+def _count(scores: Scores, index: np.ndarray, keep: np.ndarray) -> int:
+    """How many units `index` stands for; a row of RSA or CKA stands for all units of its region."""
+    assert scores.units is not None
+    if "n_units" not in scores.units:
+        return int(keep.sum())
+    return int(scores.units["n_units"].to_numpy()[index][keep].sum())
+
+
+def _region_p(scores: Scores, region: str, index: np.ndarray) -> float:
+    """The permutation p of the region's mean where the scores carry it, else the median bound."""
+    given = real(mapping(mapping(scores.info, "permutation"), "region_p").get(region))
+    return _median_bound(scores, index) if given is None else given
 
 
 def _interval(scores: Scores, region: str, index: np.ndarray) -> tuple[float, float, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from brainalign.design import ALL
 from brainalign.report.alarms import ALARM, standing_alarms
 from brainalign.report.describe import chance_level, is_control, is_profile, unit_noun, value_text
 from brainalign.report.groups import Group, region_row
@@ -23,7 +24,7 @@ from brainalign.report.naming import (
     split_method,
     text_of,
 )
-from brainalign.report.regions import ALL, default_region, region_units
+from brainalign.report.regions import default_region, region_units
 from brainalign.types import RDMs, Scores
 
 _GENERALISATION = {

@@ -38,7 +38,8 @@ def bootstrap_pearson(
     """
     if len(observed) != len(predicted) or not len(observed):
         raise ShapeError(
-            f"{len(observed)} folds observed and {len(predicted)} predicted; expected equally many, at least 1"
+            f"{len(observed)} folds observed and {len(predicted)} predicted; expected equally many, at "
+            "least 1"
         )
     total = np.zeros((n_bootstrap, observed[0].shape[1]))
     valid = np.zeros_like(total)

@@ -44,7 +44,7 @@ def variance_components(values: np.ndarray, keys: Any) -> tuple[np.ndarray, np.n
     (49.0, 2.0)
     """
     values = as_matrix("values", values)
-    codes, labels = group_codes("keys", keys, len(values))
+    codes, _ = group_codes("keys", keys, len(values))
     known = np.isfinite(values)
     counts = _membership(codes) @ known.astype(np.float64)
     means = _group_means(np.asarray(values, dtype=np.float64), codes)
@@ -105,7 +105,7 @@ def noise_ceiling(
     """
     one_of("metric", metric, CEILING_METRICS)
     values = as_matrix("values", values)
-    codes, labels = group_codes("keys", keys, len(values))
+    codes, _ = group_codes("keys", keys, len(values))
     known = np.isfinite(values)
     counts = _membership(codes) @ known.astype(np.float64)  # a missing trial counts for no unit
     repeats = counts.max(axis=1, initial=0)
@@ -187,7 +187,8 @@ def split_half(
 def _mean_inverse(counts: np.ndarray) -> np.ndarray:
     """Mean of 1/n over the stimuli with trials, (n_units,); `counts` (n_stimuli, n_units)."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 0, 1 / counts, 0).sum(axis=0) / (counts > 0).sum(axis=0)
+        inverse: np.ndarray = np.where(counts > 0, 1 / counts, 0).sum(axis=0)
+        return inverse / (counts > 0).sum(axis=0)
 
 
 def _span(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -197,7 +198,8 @@ def _span(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _rounding(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Largest difference that rounding alone makes in a column, as in `metrics.is_constant`."""
-    return 10 * np.finfo(values.dtype).eps * np.where(known, np.abs(values), 0).max(axis=0, initial=0)
+    largest: np.ndarray = np.where(known, np.abs(values), 0).max(axis=0, initial=0)
+    return 10 * np.finfo(values.dtype).eps * largest
 
 
 def _group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:

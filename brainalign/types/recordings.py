@@ -218,7 +218,9 @@ class RDMs:
         if values.dtype.kind != "f":
             raise InputError(f"RDMs have dtype {values.dtype}; expected a floating dtype")
         if np.isinf(values).any():
-            raise InputError("RDMs hold infinite values; a dissimilarity is a number, or NaN where it is missing")
+            raise InputError(
+                "RDMs hold infinite values; a dissimilarity is a number, or NaN where it is missing"
+            )
         ids = unique_ids("stimulus_id", self.stimulus_id)
         if len(ids) != values.shape[1]:
             raise ShapeError(f"{len(ids)} stimulus ids for RDMs over {values.shape[1]} stimuli")

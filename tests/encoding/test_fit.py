@@ -158,7 +158,7 @@ def test_test_rows_of_features_do_not_reach_the_scaling():
 
 
 def test_equal_content_under_two_ids_never_straddles_folds():
-    """Copies of an image under other names stay with it; letting them straddle inflates the score of noise."""
+    """Copies of an image under other names stay with it; letting them straddle inflates noise."""
     rng = np.random.default_rng(0)
     base = rng.standard_normal((40, 30))
     ids = [f"a{i}" for i in range(40)] + [f"b{i}" for i in range(40)]
@@ -384,7 +384,7 @@ def test_intervals_cover_the_score_and_shrink_with_stimuli():
 
 
 def test_responses_with_times():
-    """Responses (n_samples, n_units, n_times) give scores (n_units, n_times) that peak where the signal is."""
+    """Responses with times give scores (n_units, n_times) that peak where the signal is."""
     F = layers(n=150)
     R = responses(F, n_units=3, noise=0.5)
     rng = np.random.default_rng(0)

@@ -117,7 +117,7 @@ def test_scale_of_features_does_not_matter_with_relative_penalties():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([(20, 8), (12, 30)]))
 def test_rotation_and_row_order(seed, shape):
-    """Rotating the features or reordering rows with their folds leaves the scores; scaling one column does not."""
+    """Rotated features and reordered rows leave the scores; scaling one column does not."""
     X, Y, _ = problem(*shape, seed=seed)
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((shape[1], shape[1])))[0]

@@ -207,6 +207,8 @@ def test_region_p_holds_under_the_null():
     assert rate(rng.uniform(size=(400, 7))) <= 0.05
     assert rate(np.repeat(rng.uniform(size=(400, 1)), 7, axis=1)) <= 0.05
     assert summarise(Scores(np.zeros(1), p_values=np.array([0.03]))).loc[0, "p"] == 0.03
+    spread = np.array([0.04, 0.7, 0.01, 0.5, 0.03, 0.6, 0.02])  # fourth of seven: 0.04 * 7 / 4
+    assert summarise(Scores(np.zeros(7), p_values=spread)).loc[0, "p"] == pytest.approx(0.07)
 
 
 def test_wrong_input_is_refused():

@@ -24,7 +24,7 @@ def run(study_file, output, *overrides):
 
 
 def test_results_of_a_whole_study(study_file, tmp_path):
-    """Every cell has its rows, in the fixed columns, with the model that sees more ahead of the blurred one."""
+    """Every cell has its rows in the fixed columns; the model that sees more is ahead."""
     result = run(study_file, tmp_path / "out")
     assert (result.computed, result.kept) == (6, 0)
     table = pd.read_csv(tmp_path / "out" / "results.tsv", sep="\t")
