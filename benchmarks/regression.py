@@ -92,7 +92,8 @@ def main() -> None:
         "## Cross-validated ridge, one penalty per target",
         "",
         f"{datetime.date.today().isoformat()}; {found}; {platform.machine()}, {threads} threads; "
-        "float32 input, five folds, twenty penalties, intercept. brainalign computes in float64, the peer in float32. "
+        "float32 input, five folds, twenty penalties, intercept. brainalign computes in float64, "
+        "the peer in float32. "
         f"Median of {PAIRS} interleaved pairs.",
         "",
         "| samples x features x targets | brainalign | himalaya | ratio | equal penalties |",

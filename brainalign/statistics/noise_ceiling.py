@@ -187,8 +187,8 @@ def split_half(
 def _mean_inverse(counts: np.ndarray) -> np.ndarray:
     """Mean of 1/n over the stimuli with trials, (n_units,); `counts` (n_stimuli, n_units)."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        inverse: np.ndarray = np.where(counts > 0, 1 / counts, 0).sum(axis=0)
-        return inverse / (counts > 0).sum(axis=0)
+        inverse = np.where(counts > 0, 1 / counts, 0).sum(axis=0)
+        return np.asarray(inverse / (counts > 0).sum(axis=0))
 
 
 def _span(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -198,8 +198,8 @@ def _span(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _rounding(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Largest difference that rounding alone makes in a column, as in `metrics.is_constant`."""
-    largest: np.ndarray = np.where(known, np.abs(values), 0).max(axis=0, initial=0)
-    return 10 * np.finfo(values.dtype).eps * largest
+    largest = np.where(known, np.abs(values), 0).max(axis=0, initial=0)
+    return np.asarray(10 * np.finfo(values.dtype).eps * largest)
 
 
 def _group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -212,4 +212,5 @@ def _group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 def _membership(codes: np.ndarray) -> csr_array:
     """Sparse (n_groups, n_rows); its product sums rows much faster than ``np.add.at``."""
-    return csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+    shape = (int(codes.max(initial=-1)) + 1, len(codes))
+    return csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=shape)
