@@ -130,6 +130,7 @@ def permutation_null(
             exchange=splits.exchange,
             block=block,
             runs=runs,
+            groups=splits.groups[order] if splits.exchange == "stimuli" else None,
             n_permutations=n_permutations,
             random_state=options.random_state,
         )

@@ -14,6 +14,8 @@ from brainalign.design import join_rows
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.types import DESIGNS, Responses
 
+_ROWS = 4096  # rows that are looked at at once
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -37,10 +39,7 @@ class Problem:
 
     def feature_rows(self, name: str, samples: np.ndarray) -> np.ndarray:
         """Features of these samples, (n, n_features); reads only the rows it needs."""
-        index = self.rows[name][samples]
-        values = self.features[name]
-        array = values if isinstance(values, np.ndarray) else np.asarray(values[:])
-        return np.asarray(array[index])
+        return np.asarray(self.features[name][self.rows[name][samples]])
 
     def labels(self) -> list[str]:
         """Names of the rows for the hash of a test set: stimulus ids where known."""
@@ -200,11 +199,11 @@ def _same_length(name: str, found: int, expected: int) -> None:
 def _finite_features(name: str, values: Any) -> None:
     if values.shape[1] == 0:
         raise ShapeError(f"features {name!r} have 0 columns")
-    array = values if isinstance(values, np.ndarray) else np.asarray(values[:])
-    bad = ~np.isfinite(array)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise InputError(
-            f"features {name!r} hold {int(bad.sum())} NaN or infinite values, first in row {row}, column "
-            f"{column}; a prediction cannot be made from them. Remove these columns or stimuli"
-        )
+    for start in range(0, values.shape[0], _ROWS):
+        bad = ~np.isfinite(values[start : start + _ROWS])
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise InputError(
+                f"features {name!r} hold NaN or infinite values, first in row {start + row}, column "
+                f"{column}; a prediction cannot be made from them. Remove these columns or stimuli"
+            )

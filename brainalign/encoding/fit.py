@@ -187,6 +187,7 @@ def fit_encoding(
     base = {**(info or {}), **describe.common(), "no_ceiling": why_not}
     p_values = None
     if n_permutations:
+        _check_exchange(problem, repeats)
         n_times = int(np.prod(problem.shape[1:], dtype=int))
         shown = region_of_targets(named_regions(problem.units), len(problem.units), n_times)
         flat, region_p = permutation_null(
@@ -215,6 +216,15 @@ def fit_encoding(
     }
     model = fit_model(problem, spaces, options, select) if keep_model else None
     return EncodingFit(claim, profile, model)
+
+
+def _check_exchange(problem: Problem, repeats: str) -> None:
+    """Whole stimuli are exchanged: the same rows must stand in training and in test."""
+    if repeats == "train_single" and len(set(problem.keys)) < len(problem.keys):
+        raise InputError(
+            "repeats='train_single' trains on trials and tests on averages: no exchange of whole stimuli "
+            "serves both. Use repeats='average' or 'single' for p-values, or n_permutations=0"
+        )
 
 
 def _check_options(

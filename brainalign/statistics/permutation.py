@@ -52,6 +52,7 @@ def exchange_rows(
     exchange: str = "stimuli",
     block: int = 1,
     runs: Any = None,
+    groups: Any = None,
     n_permutations: int,
     random_state: int | None = 0,
 ) -> Iterator[np.ndarray]:
@@ -64,10 +65,12 @@ def exchange_rows(
     ----------
     folds : pairs of training and test rows; rows that no fold tests are exchanged among
         themselves
-    exchange : ``"stimuli"`` (rows are averages or single stimuli) or ``"blocks"``
-        (contiguous blocks of `block` rows inside each run are put in another order)
+    exchange : ``"stimuli"`` (whole stimuli change places) or ``"blocks"`` (contiguous
+        blocks of `block` rows inside each run are put in another order)
     block : rows of a block; a shorter remainder stays in its place
     runs : (n,) run of each row, or None
+    groups : (n,) stimulus of each row, or None (every row is one): the rows of a stimulus
+        move together, in their order, and change places with one of as many rows
     random_state : seed; equal seeds give equal permutations
 
     Yields
@@ -90,7 +93,8 @@ def exchange_rows(
     if exchange == "blocks":
         pieces = [_blocks(cell, place[cell], block) for cell in cells]
     else:
-        pieces = [cell[:, None] for cell in cells]
+        codes = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        pieces = [piece for cell in cells for piece in _whole_groups(cell, codes[cell])]
     if all(len(p) < 2 for p in pieces):
         raise InputError(
             f"nothing can be exchanged: every fold holds fewer than two {exchange}; use fewer folds"
@@ -102,6 +106,13 @@ def exchange_rows(
         for piece in pieces:
             rows[piece.ravel()] = piece[rng.permutation(len(piece))].ravel()
         yield rows
+
+
+def _whole_groups(rows: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group, (n_groups, size), one array for each size that occurs."""
+    order = np.argsort(codes, kind="stable")
+    _, start, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+    return [np.stack([rows[order[s : s + size]] for s in start[sizes == size]]) for size in np.unique(sizes)]
 
 
 def _blocks(rows: np.ndarray, place: np.ndarray, block: int) -> np.ndarray:

@@ -233,6 +233,19 @@ def test_p_values_with_unequal_repeats_and_several_sessions():
     assert 0.02 < np.mean(hits) < 0.085
 
 
+def test_single_trials_exchange_whole_stimuli():
+    """Trials of a stimulus share a signal; exchanged whole they keep the level of the test."""
+    F = {"layer1": layers(n=60, p=40)["layer1"]}
+    other = responses({"layer1": layers(n=60, p=40, seed=9)["layer1"]}, n_units=200, noise=0.3)
+    unrelated = replace(other, samples=other.samples.drop(columns="content_hash"))
+    features = {"layer1": replace(F["layer1"], samples=F["layer1"].samples.drop(columns="content_hash"))}
+    options = {"features": features, "responses": unrelated, "n_permutations": 100, **FAST}
+    single = ba.fit_encoding(repeats="single", **options)
+    assert (single.scores.p_values <= 0.05).mean() < 0.12
+    with pytest.raises(InputError, match="no exchange of whole stimuli"):
+        ba.fit_encoding(repeats="train_single", **options)
+
+
 def test_separate_test_set_permutes_fixed_predictions():
     """With its own test set the test holds its level on noise and finds signal."""
     F = {"layer1": layers(n=120)["layer1"]}
@@ -422,7 +435,7 @@ def test_bad_input():
         ba.fit_encoding(features=F, responses=R, design="continuous")
     broken = F["layer1"].array().copy()
     broken[2, 3] = np.nan
-    with pytest.raises(InputError, match="features 'layer1' hold 1 NaN .* row 2, column 3"):
+    with pytest.raises(InputError, match="features 'layer1' hold NaN .* row 2, column 3"):
         ba.fit_encoding(features={"layer1": replace(F["layer1"], values=broken)}, responses=R)
     with pytest.raises(AlignmentError, match="cannot be joined by key"):
         ba.fit_encoding(features=F, responses=R.array(), groups=np.arange(R.n_samples))
