@@ -112,7 +112,9 @@ def test_as_matrix() -> None:
 def test_optional_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Absent and broken packages give one error with the extra to install and the cause chained."""
     assert _checks.optional_import("json", "vision", "this") is sys.modules["json"]
-    with pytest.raises(MissingDependencyError, match=r"'no_such_package_x', which is not installed.*align\[vi"):
+    with pytest.raises(
+        MissingDependencyError, match=r"'no_such_package_x', which is not installed.*align\[vi"
+    ):
         _checks.optional_import("no_such_package_x.part", "vision", "The model")
     (tmp_path / "broken_package_x.py").write_text("raise RuntimeError('wrong ABI')")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -137,13 +139,9 @@ def test_tf32_is_off_inside_and_restored(switch: str) -> None:
     on, before = {"allow_tf32": True, "fp32_precision": "tf32"}[switch], getattr(matmul, switch)
     try:
         setattr(matmul, switch, on)
-
-        def fail() -> None:
-            with full_precision():
-                assert matmul.fp32_precision == "ieee"
-                raise ZeroDivisionError
-
-        pytest.raises(ZeroDivisionError, fail)
+        with pytest.raises(ZeroDivisionError), full_precision():
+            assert matmul.fp32_precision == "ieee"
+            raise ZeroDivisionError
         assert matmul.fp32_precision == "tf32"
     finally:
         setattr(matmul, switch, before)

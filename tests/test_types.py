@@ -108,7 +108,9 @@ def test_values_that_are_no_responses() -> None:
     with pytest.raises(InputError, match="values have dtype int64; expected a floating"):
         Responses(np.zeros((2, 2), np.int64))
     torch = pytest.importorskip("torch")
-    with pytest.raises(InputError, match=r"values have dtype torch.float32; expected a floating dtype of numpy"):
+    with pytest.raises(
+        InputError, match=r"values have dtype torch.float32; expected a floating dtype of numpy"
+    ):
         Responses(torch.zeros((2, 2)))
     with pytest.raises(InputError, match=r"info\['design'\]='trial' is not one of .*closest: 'trials'"):
         Responses(np.zeros((2, 2)), info={"design": "trial"})

@@ -231,7 +231,8 @@ def _refuse_disorder(samples: pd.DataFrame) -> None:
 def _own_test_set(samples: pd.DataFrame) -> tuple[Rows, Rows] | None:
     if "split" not in samples:
         return None
-    text = samples["split"].map(lambda v: None if pd.isna(v) or v == "" else str(v).lower())
+    labels = [None if pd.isna(v) or v == "" else str(v).lower() for v in samples["split"]]
+    text = pd.Series(labels, dtype=object)
     unknown = sorted({repr(v) for v in text if v is not None and v not in _TRAIN + _TEST})
     if unknown:
         raise InputError(

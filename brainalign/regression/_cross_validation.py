@@ -1,4 +1,4 @@
-"""Held-out predictions for every penalty, exactly as if each fold had been refitted."""
+"""Held-out scores for every penalty, exactly as if each fold had been refitted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,33 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from brainalign import metrics
 from brainalign.regression._system import CentredSystem, Decomposition, centre, decompose
 
 Fold = tuple[torch.Tensor, torch.Tensor]
-Score = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+ScoreErrors = Callable[[torch.Tensor], torch.Tensor]
+
+
+def fold_scorer(scoring: str, observed: torch.Tensor) -> ScoreErrors:
+    """Return the score of one fold as a function of the errors ``observed - predicted``.
+
+    What depends on the observed rows alone is computed once for all penalties. The scores
+    are those of `brainalign.metrics`.
+    """
+    if scoring == "neg_mean_squared_error":
+        return lambda error: -_squares(error) / len(observed)
+    centred = observed - observed.mean(0)
+    total = _squares(centred)
+    nothing = torch.full_like(total, float("nan"))
+    flat = metrics.is_constant(observed) | (total == 0)
+    if scoring == "r2":
+        return lambda error: torch.where(flat, nothing, 1 - _squares(error) / total)
+    return lambda error: torch.where(flat, nothing, metrics.pearson(observed, observed - error))
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    """Sum of squares of each column in one pass."""
+    return torch.einsum("ij,ij->j", values, values)
 
 
 def score_penalties(
@@ -18,7 +41,7 @@ def score_penalties(
     weights: torch.Tensor,
     folds: Sequence[Fold],
     alphas: torch.Tensor,
-    score: Score,
+    scoring: str,
     *,
     whole: Decomposition,
 ) -> torch.Tensor:
@@ -28,7 +51,7 @@ def score_penalties(
     ----------
     X, Y, weights : (n, p), (n, t), (n,)
     folds : pairs of training and test rows; rows in neither are left out (purged)
-    score : called with (observed, predicted, training mean) of one fold
+    scoring : name of the score, see `fold_scorer`
     whole : decomposition of all rows, which the dual form reuses for every fold
 
     Notes
@@ -40,10 +63,10 @@ def score_penalties(
     fold, |F|^2 (n + |F|/3 + t). Primal: one p x p eigendecomposition per fold.
     """
     total = torch.zeros(len(alphas), Y.shape[1], dtype=Y.dtype, device=Y.device)
-    predictions = _dual if whole.dual else _primal
-    for alpha, fold, predicted in predictions(X, Y, weights, folds, alphas, whole):
-        train, test = folds[fold]
-        total[alpha] += score(Y[test], predicted, Y[train].mean(0))
+    scorers = [fold_scorer(scoring, Y[test]) for _, test in folds]
+    errors = _dual if whole.dual else _primal
+    for alpha, fold, error in errors(X, Y, weights, folds, alphas, whole):
+        total[alpha] += scorers[fold](error)
     return total / len(folds)
 
 
@@ -71,7 +94,7 @@ def _dual(
             VF = V[rows]
             block = (VF * shrink) @ VF.T
             error = torch.linalg.solve(block, MY[rows])[where]
-            yield a, f, Y[test] - error / whole.system.root[test][:, None]
+            yield a, f, error / whole.system.root[test][:, None]
 
 
 def _primal(
@@ -85,7 +108,7 @@ def _primal(
     for f, (train, test) in enumerate(folds):
         system: CentredSystem = centre(X[train], Y[train], weights[train], intercept=whole.system.intercept)
         fitted = decompose(system, dual=False)
-        basis = fitted.basis(X[test])
+        basis, observed = fitted.basis(X[test]), Y[test] - system.y_mean
         for a, alpha in enumerate(alphas):
             shrunk = fitted.projected / (fitted.eigenvalues + alpha)[:, None]
-            yield a, f, basis @ shrunk + system.y_mean
+            yield a, f, observed - basis @ shrunk

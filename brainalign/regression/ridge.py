@@ -190,6 +190,11 @@ class RidgeCV(RegressorMixin, BaseEstimator):
                 raise ShapeError(
                     f"fold {len(out)} has {len(rows[0])} training and {len(rows[1])} test samples"
                 )
+            if len(rows[1]) < 2 and self.scoring != "neg_mean_squared_error":
+                raise ShapeError(
+                    f"fold {len(out)} has 1 test sample, and {self.scoring!r} needs 2; use "
+                    "scoring='neg_mean_squared_error' (leave-one-out) or larger folds"
+                )
             out.append((torch.as_tensor(rows[0]), torch.as_tensor(rows[1])))
         if not out:
             raise InputError("cv gives no folds; expected at least one pair of training and test rows")
@@ -215,7 +220,7 @@ class RidgeCV(RegressorMixin, BaseEstimator):
                 Yt = torch.as_tensor(Y[:, block], dtype=torch.float64, device=device)
                 fitted = _with_targets(base, Yt)
                 fits.append((block, fitted))
-                found = score_penalties(Xt, Yt, wt, folds, alphas, self._score, whole=fitted)
+                found = score_penalties(Xt, Yt, wt, folds, alphas, self.scoring, whole=fitted)
                 self.cv_scores_[:, block] = found.cpu().numpy()
             self._choose()
             self.coef_ = np.full((n_targets, X.shape[1]), np.nan)
@@ -238,14 +243,6 @@ class RidgeCV(RegressorMixin, BaseEstimator):
         if grid.ndim != 1 or not grid.size or not np.all(np.isfinite(grid) & (grid > 0)):
             raise InputError(f"alphas must be positive finite penalties in one axis, found {self.alphas!r}")
         return torch.as_tensor(grid, device=weights.device)
-
-    def _score(self, observed: torch.Tensor, predicted: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        if self.scoring != "neg_mean_squared_error" and len(observed) < 2:
-            raise ShapeError(
-                f"a fold has {len(observed)} test sample, and {self.scoring!r} needs 2; use "
-                "scoring='neg_mean_squared_error' (leave-one-out) or larger folds"
-            )
-        return cast(torch.Tensor, metrics.score(self.scoring, observed, predicted, train_mean=mean))
 
     @staticmethod
     def _blocks(columns: Any, n: int) -> list[Any]:
