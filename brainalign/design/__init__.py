@@ -3,7 +3,13 @@
 from brainalign.design.join import content_groups, join_keys, join_rows
 from brainalign.design.regions import ALL, named_regions, selection_regions
 from brainalign.design.repeats import REPEATS, average_repeats
-from brainalign.design.splits import Splits, contiguous_splits, grouped_splits, make_splits
+from brainalign.design.splits import (
+    Splits,
+    contiguous_splits,
+    grouped_splits,
+    make_splits,
+    recording_runs,
+)
 from brainalign.design.standardisation import feature_scale, recording_parts, standardise_parts
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "make_splits",
     "named_regions",
     "recording_parts",
+    "recording_runs",
     "selection_regions",
     "standardise_parts",
 ]

@@ -129,7 +129,7 @@ def make_splits(
     splits: Any = "auto",
     n_folds: int = 5,
     groups: Any = None,
-    gap: int = 0,
+    gap: int | None = None,
     random_state: int | None = 0,
     allow: str | None = None,
 ) -> Splits:
@@ -144,7 +144,7 @@ def make_splits(
         trials: grouped by stimulus content (by run where no stimulus is known); blocks: by
         run; continuous: by run or story, else contiguous blocks with `gap`.
     groups : (n_samples,) further labels that must not be split, or None
-    gap : rows between test and training of contiguous blocks
+    gap : rows between test and training of contiguous blocks; None: a tenth of a block
     allow : a reason that overrules the guard against leaks; the result keeps it where a
         guard was overruled
 
@@ -181,7 +181,7 @@ def make_splits(
         folds = tuple(grouped_splits(tied, n_folds, random_state=random_state))
         scope = "new stimuli, same subject and recording"
         return Splits(folds, f"{n_folds} folds grouped by stimulus content", scope, tied, exchange)
-    runs = label if label is not None else _runs(samples)
+    runs = label if label is not None else recording_runs(samples)
     if runs is not None:
         folds = tuple(grouped_splits(runs, n_folds, random_state=None))
         allow = _guarded(folds, samples, tied, str(design), allow)
@@ -191,12 +191,14 @@ def make_splits(
         folds = tuple(grouped_splits(np.arange(n), n_folds, random_state=random_state))
         scope = "new rows (joined by position: equal stimuli in two rows cannot be known)"
         return Splits(folds, f"{n_folds} folds of rows", scope, tied, exchange)
+    gap = max(1, n // (10 * n_folds)) if gap is None else gap
     folds = tuple(contiguous_splits(n, n_folds, gap))
     scope = "other stretches of the same recording"
     return Splits(folds, f"{n_folds} contiguous blocks, gap {gap}", scope, tied, exchange)
 
 
-def _runs(samples: pd.DataFrame) -> np.ndarray | None:
+def recording_runs(samples: pd.DataFrame) -> np.ndarray | None:
+    """Label the run (or story) of each row, or None where there is one recording."""
     for column in ("run", "story"):
         if column in samples and samples[column].notna().any():
             # run 1 of two sessions is two runs
@@ -272,7 +274,7 @@ def _given(
 def _pairs_of_splitter(splitter: Any, samples: pd.DataFrame, tied: Rows) -> list[Any]:
     """Folds of a scikit-learn splitter; where nothing else ties rows, its groups are the runs."""
     n = len(samples)
-    runs = _runs(samples)
+    runs = recording_runs(samples)
     alone = len(np.unique(tied)) == n
     groups = group_codes("runs", runs)[0] if alone and runs is not None else tied
     with warnings.catch_warnings():
@@ -334,7 +336,7 @@ def _refuse_straddling(folds: Sequence[tuple[Rows, Rows]], tied: Rows) -> None:
 
 def _refuse_scattered(folds: Sequence[tuple[Rows, Rows]], samples: pd.DataFrame) -> None:
     """Test rows of a recording in time must be whole stretches: neighbours share their noise."""
-    runs = _runs(samples)
+    runs = recording_runs(samples)
     codes = np.zeros(len(samples), dtype=int) if runs is None else pd.factorize(pd.Series(runs))[0]
     for number, (train, test) in enumerate(folds):
         role = np.zeros(len(samples), dtype=int)

@@ -103,8 +103,8 @@ class Description:
             "folds_without_score": int((~known & known.any(0)).sum()),
             "nan_reasons": self._reasons(values),
             "penalty": _edge_hits(records),
-            "region_interval": self._region_interval(run.claim_draws),
-            "interval": "95 % over resampled test stimuli, models held",
+            "region_interval": self._region_interval(run.claim_draws, values),
+            **self._interval_text(run.claim_draws),
         }
         kept = {}
         if keep:
@@ -144,8 +144,8 @@ class Description:
             **{k: v for k, v in base.items() if k != "permutation"},
             "claim": "descriptive",
             "scoring_over": "folds",
-            "region_interval": self._region_interval(run.layer_draws[position]),
-            "interval": "95 % over resampled test stimuli, models held",
+            "region_interval": self._region_interval(run.layer_draws[position], mean_over_folds(fold_values)),
+            **self._interval_text(run.layer_draws[position]),
         }
         return Scores(
             self._shape(mean_over_folds(fold_values)),
@@ -159,10 +159,15 @@ class Description:
         )
 
     def _pooled(self, records: list[FoldRecord]) -> np.ndarray:
-        observed = np.concatenate([r.rows.y_test for r in records])
-        predicted = np.concatenate([r.predictions for r in records])
-        mean = np.mean([(r.rows.weights / r.rows.weights.sum()) @ r.rows.y_train for r in records], axis=0)
-        return np.asarray(metrics.score(self.options.metric, observed, predicted, train_mean=mean))
+        """One score over the test rows of all folds, each fold against its own training mean."""
+        observed, predicted = [r.rows.y_test for r in records], [r.predictions for r in records]
+        if self.options.metric == "r2_train_mean":
+            means = [(r.rows.weights / r.rows.weights.sum()) @ r.rows.y_train for r in records]
+            observed = [y - m for y, m in zip(observed, means, strict=True)]
+            predicted = [p - m for p, m in zip(predicted, means, strict=True)]
+        zero = np.zeros(observed[0].shape[1])
+        pooled = np.concatenate(observed), np.concatenate(predicted)
+        return np.asarray(metrics.score(self.options.metric, *pooled, train_mean=zero))
 
     def _shape(self, array: np.ndarray) -> np.ndarray:
         """Put the units (and times) back in place of flattened targets."""
@@ -193,15 +198,29 @@ class Description:
         }
         return {reason: count for reason, count in found.items() if count}
 
-    def _region_interval(self, draws: np.ndarray) -> dict[str, list[float]]:
-        shown = named_regions(self.problem.units)
-        if not draws.size:
+    @staticmethod
+    def _interval_text(draws: np.ndarray) -> dict[str, str]:
+        return {"interval": "95 % over resampled test stimuli, models held"} if draws.size else {}
+
+    def _region_interval(self, draws: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
+        """Percentiles of each region's mean; left out where they miss the value itself.
+
+        Resamples of a sparse unit often hold no variation at all: their mean then speaks of
+        other draws than the score.
+        """
+        if not draws.size or self.scoring_over == "pooled":
             return {}
-        return {
-            name: [float(v) for v in np.percentile(draws[:, i], [2.5, 97.5])]
-            for i, name in enumerate(shown)
-            if np.isfinite(draws[:, i]).all()
-        }
+        n_times = int(np.prod(self.problem.shape[1:], dtype=int))
+        index = region_of_targets(named_regions(self.problem.units), len(self.problem.units), n_times)
+        out = {}
+        for column, (name, targets) in enumerate(index.items()):
+            known = targets[np.isfinite(values[targets])]
+            if not len(known) or not np.isfinite(draws[:, column]).all():
+                continue
+            low, high = (float(v) for v in np.percentile(draws[:, column], [2.5, 97.5]))
+            if low <= values[known].mean() <= high:
+                out[name] = [low, high]
+        return out
 
 
 def _edge_hits(records: list[FoldRecord]) -> dict[str, int]:

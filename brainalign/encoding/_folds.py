@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils.validation import has_fit_parameter
 
 from brainalign import metrics
 from brainalign.design import (
@@ -31,7 +34,7 @@ class Options:
     repeats: str
     feature_scaling: str | None
     inner_folds: int
-    gap: int
+    gap: int | None
     metric: str
     random_state: int | None
     allow: str | None
@@ -114,11 +117,13 @@ def inner_splits(problem: Problem, rows: np.ndarray, options: Options) -> list[t
                 gap=options.gap,
                 random_state=options.random_state,
             )
-            return list(found.folds)
         except InputError:
             if n_folds == 2:
                 raise
-            n_folds -= 1  # few runs or stimuli are left for training: fewer inner folds serve
+        else:
+            if n_folds == 2 or min(len(test) for _, test in found.folds) > 1:
+                return list(found.folds)
+        n_folds -= 1  # few runs or stimuli are left for training: fewer inner folds serve
     raise InputError(f"inner_folds={options.inner_folds}; expected at least 2")
 
 
@@ -141,15 +146,38 @@ def fit_fold(problem: Problem, names: list[str], rows: FoldRows, options: Option
         edges[np.isnan(alphas)] = np.nan
         return FoldFit(predictions, estimator.best_scores_, alphas, edges)
     Y = rows.y_train[:, usable]
-    scores = []
-    for fit_rows, held_out in rows.inner:
-        fitted = clone(estimator).fit(X_train[fit_rows], Y[fit_rows])
-        guess = np.asarray(fitted.predict(X_train[held_out])).reshape(len(held_out), -1)
-        scores.append(metrics.pearson(Y[held_out], guess))
-    inner[usable] = np.mean(scores, axis=0)
-    fitted = clone(estimator).fit(X_train, Y)
+    inner[usable] = inner_scores(estimator, X_train, Y, rows)
+    fitted = fit_weighted(estimator, X_train, Y, rows.weights)
     predictions[:, usable] = np.asarray(fitted.predict(X_test)).reshape(len(X_test), -1)
     return FoldFit(predictions, inner, none, none)
+
+
+def fit_weighted(estimator: Any, X: np.ndarray, Y: np.ndarray, weights: np.ndarray) -> Any:
+    """Fit a copy; rows that stand for more trials weigh more, where the estimator can."""
+    fresh = clone(estimator)
+    if (weights == weights[0]).all():
+        return fresh.fit(X, Y)
+    if not has_fit_parameter(fresh, "sample_weight"):
+        warnings.warn(
+            f"{type(fresh).__name__}.fit takes no sample_weight: averages of {weights.min():g} to "
+            f"{weights.max():g} trials count alike",
+            UserWarning,
+            stacklevel=2,
+        )
+        return fresh.fit(X, Y)
+    return fresh.fit(X, Y, sample_weight=weights)
+
+
+def inner_scores(estimator: Any, X: np.ndarray, Y: np.ndarray, rows: FoldRows) -> np.ndarray:
+    """Mean Pearson r of each target over the inner folds, (n_targets,)."""
+    scores = []
+    for fit_rows, held_out in rows.inner:
+        fitted = fit_weighted(estimator, X[fit_rows], Y[fit_rows], rows.weights[fit_rows])
+        guess = np.asarray(fitted.predict(X[held_out])).reshape(len(held_out), -1)
+        scores.append(metrics.pearson(Y[held_out], guess))
+    known = np.isfinite(scores)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, scores, 0).sum(0) / known.sum(0))
 
 
 def scaled_features(
@@ -174,9 +202,15 @@ def fold_estimator(problem: Problem, rows: FoldRows, options: Options) -> Any:
         return estimator
     if estimator.cv is None:
         return estimator.set_params(cv=rows.inner)
-    if options.allow is None and hasattr(estimator.cv, "split"):
+    own = check_cv(estimator.cv) if isinstance(estimator.cv, int) else estimator.cv
+    if options.allow is None and hasattr(own, "split"):
+        if problem.design != "trials":
+            raise LeakageError(
+                f"cv={estimator.cv} of the estimator knows nothing of time, and neighbouring samples of a "
+                f"{problem.design} design share noise; leave cv=None, or overrule with allow='reason'"
+            )
         keys = problem.keys[rows.train]
-        for number, (train, test) in enumerate(estimator.cv.split(np.zeros((len(keys), 1)))):
+        for number, (train, test) in enumerate(own.split(np.zeros((len(keys), 1)))):
             shared = set(keys[train]) & set(keys[test])
             if shared:
                 raise LeakageError(

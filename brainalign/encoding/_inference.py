@@ -10,7 +10,7 @@ import numpy as np
 
 from brainalign import metrics
 from brainalign._threads import side_by_side
-from brainalign.design import Splits, recording_parts, standardise_parts
+from brainalign.design import Splits, recording_parts, recording_runs, standardise_parts
 from brainalign.encoding._folds import FoldFit, FoldRows, Options, are_small, scaled_features
 from brainalign.encoding._inputs import Problem
 from brainalign.regression import smoother_matrices
@@ -18,6 +18,7 @@ from brainalign.statistics import bootstrap_pearson, exchange_rows, noise_ceilin
 from brainalign.types import NoiseCeiling
 
 _BATCH = 64
+_BLOCK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,15 @@ def region_draws(
     """Bootstrap draws of the mean score of each region in one fold, (n_bootstrap, n_regions)."""
     out = np.full((n_bootstrap, len(index)), np.nan)
     for column, targets in enumerate(index.values()):
-        total, count = np.zeros(n_bootstrap), 0
+        total, count = np.zeros(n_bootstrap), np.zeros(n_bootstrap)
         for start in range(0, len(targets), 4096):
             block = targets[start : start + 4096]
             draws = bootstrap_pearson(
                 [rows.y_test[:, block]], [predictions[:, block]], n_bootstrap=n_bootstrap, random_state=seed
             )
-            known = np.isfinite(draws).all(axis=0)
-            total, count = total + draws[:, known].sum(axis=1), count + int(known.sum())
-        if count:
+            # a draw in which a sparse unit does not vary gives it no score, as a fold does
+            total, count = total + np.nansum(draws, axis=1), count + np.isfinite(draws).sum(axis=1)
+        with np.errstate(invalid="ignore"):
             out[:, column] = total / count
     return out
 
@@ -120,6 +121,8 @@ def permutation_null(
     """
     n_targets = records[0].predictions.shape[1]
     observed = mean_over_folds(np.stack([score_fold(options, r.rows, r.predictions) for r in records]))
+    # an exchange that leaves every row in its place equals the observed score but for rounding
+    slack = max(1e-9, 100 * float(np.finfo(problem.values.dtype).eps))
     exceed, region_exceed = np.zeros(n_targets), dict.fromkeys(shown, 0)
     scored_targets = {name: columns[np.isfinite(observed[columns])] for name, columns in shown.items()}
     order, folds, runs = _row_layout(problem, records, splits)
@@ -145,10 +148,11 @@ def permutation_null(
             count = (~np.isnan(found)).sum(axis=0)
             with np.errstate(invalid="ignore", divide="ignore"):
                 null = np.where(count > 0, np.nansum(found, axis=0) / count, -np.inf)
-            exceed += (null >= observed).sum(axis=0)
+            exceed += (null >= observed - slack).sum(axis=0)
             for name, columns in scored_targets.items():
                 if len(columns):
-                    region_exceed[name] += int((null[:, columns].mean(1) >= observed[columns].mean()).sum())
+                    reached = null[:, columns].mean(1) >= observed[columns].mean() - slack
+                    region_exceed[name] += int(reached.sum())
     p_values = np.where(np.isnan(observed), np.nan, (exceed + 1) / (n_permutations + 1))
     region_p = {
         name: (region_exceed[name] + 1) / (n_permutations + 1) if len(scored_targets[name]) else float("nan")
@@ -168,7 +172,8 @@ def _row_layout(
         parts = [p for r in records for p in (r.rows.train, r.rows.test, r.rows.rest)]
         order = np.unique(np.concatenate(parts))
         folds = [(np.searchsorted(order, r.rows.train), np.searchsorted(order, r.rows.test)) for r in records]
-    runs = recording_parts(problem.samples)
+    runs = recording_runs(problem.samples)
+    runs = problem.groups if runs is None else runs
     return order, folds, None if runs is None else runs[order]
 
 
@@ -183,7 +188,10 @@ def _fold_smoothers(
         if not len(alphas):
             continue
         X_train, X_test = scaled_features(problem, names[position], record.rows, options)
-        matrices = smoother_matrices(X_train, X_test, alphas, sample_weight=record.rows.weights)
+        intercept = getattr(options.estimator, "fit_intercept", True)
+        matrices = smoother_matrices(
+            X_train, X_test, alphas, sample_weight=record.rows.weights, fit_intercept=intercept
+        )
         pairs += [
             (np.flatnonzero(mine & (record.alphas == alpha)), matrix)
             for alpha, matrix in zip(alphas, matrices, strict=True)
@@ -209,12 +217,15 @@ def _null_scores(
     position = np.argsort(np.concatenate([rows.train, rows.test, rows.rest]), kind="stable")
     moved_train = np.stack([position[exchange[train]] for exchange in batch], axis=1)
     moved_test = np.stack([position[exchange[test]] for exchange in batch], axis=1)
+    share = rows.weights / rows.weights.sum()
     for targets, matrix in smoothers:
-        y_train = whole[:, targets][moved_train].reshape(len(train), -1)
-        y_test = whole[:, targets][moved_test].reshape(len(test), -1)
-        share = rows.weights / rows.weights.sum()
-        scores = metrics.score(options.metric, y_test, matrix @ y_train, train_mean=share @ y_train)
-        out[:, targets] = np.asarray(scores).reshape(len(batch), -1)
+        size = max(1, _BLOCK_BYTES // (8 * len(batch) * len(train)))
+        for start in range(0, len(targets), size):
+            columns = targets[start : start + size]
+            y_train = whole[:, columns][moved_train].reshape(len(train), -1)
+            y_test = whole[:, columns][moved_test].reshape(len(test), -1)
+            scores = metrics.score(options.metric, y_test, matrix @ y_train, train_mean=share @ y_train)
+            out[:, columns] = np.asarray(scores).reshape(len(batch), -1)
     return out
 
 

@@ -43,7 +43,7 @@ class Problem:
 
     def labels(self) -> list[str]:
         """Names of the rows for the hash of a test set: stimulus ids where known."""
-        if "stimulus_id" in self.samples:
+        if self.design == "trials" and "stimulus_id" in self.samples:
             return [str(v) for v in self.samples["stimulus_id"]]
         return [str(v) for v in self.keys] if self.positional else [str(v) for v in self.samples.index]
 
@@ -86,12 +86,18 @@ def _from_responses(named: dict[str, Any], responses: Responses, groups: Any) ->
     assert units is not None
     if responses.n_units == 0:
         raise ShapeError("the responses have 0 units; nothing can be predicted")
+    if "subject" in samples and samples["subject"].nunique() > 1:
+        raise AlignmentError(
+            f"the responses hold {samples['subject'].nunique()} subjects; one Responses is one subject: "
+            "select the rows of one"
+        )
     features, rows = {}, {}
     positional = False
     for name, part in named.items():
         if isinstance(part, Responses):
             rows[name] = join_rows(part, responses, name=f"features {name!r}")
             features[name] = part.values
+            samples = _with_content(samples, part, rows[name])
         else:
             features[name] = as_matrix(f"features {name!r}", part)
             _same_length(name, len(features[name]), responses.n_samples)
@@ -115,6 +121,21 @@ def _from_responses(named: dict[str, Any], responses: Responses, groups: Any) ->
     )
 
 
+def _with_content(samples: pd.DataFrame, part: Responses, rows: np.ndarray) -> pd.DataFrame:
+    """Take the content hash from the features where the responses do not know it.
+
+    Features of extracted stimuli know which images are equal; recordings often do not.
+    """
+    theirs = part.samples
+    if theirs is None or "content_hash" not in theirs:
+        return samples
+    unknown = pd.Series([None] * len(samples), index=samples.index, dtype=object)
+    ours = samples.get("content_hash", unknown)
+    return samples.assign(
+        content_hash=ours.where(ours.notna(), theirs["content_hash"].to_numpy(dtype=object)[rows])
+    )
+
+
 def _design(responses: Responses) -> str:
     design = responses.info.get("design")
     if design is None:
@@ -135,7 +156,8 @@ def _from_arrays(
     values = np.asarray(responses)
     if values.ndim == 1:
         values = values[:, None]
-    values = as_matrix("responses", values)
+    shape = values.shape[1:]
+    values = as_matrix("responses", values.reshape(len(values), -1) if values.ndim == 3 else values)
     if values.shape[1] == 0:
         raise ShapeError("the responses have 0 units; nothing can be predicted")
     if design is None:
@@ -152,7 +174,7 @@ def _from_arrays(
     labels = _labels(groups, len(values))
     rows = {name: np.arange(len(values)) for name in features}
     samples = pd.DataFrame(index=pd.Index([str(i) for i in range(len(values))], name="sample_id"))
-    units = pd.DataFrame(index=pd.Index([str(i) for i in range(values.shape[1])], name="unit_id"))
+    units = pd.DataFrame(index=pd.Index([str(i) for i in range(shape[0])], name="unit_id"))
     return Problem(
         features,
         rows,
@@ -163,7 +185,7 @@ def _from_arrays(
         design,
         True,
         labels,
-        values.shape[1:],
+        shape,
         {"design": design},
     )
 
@@ -180,6 +202,23 @@ def _array_keys(
         mark = (str(groups[row]), *(part[row].tobytes() for part in features.values()))
         keys.append(seen.setdefault(mark, str(len(seen))))
     return np.array(keys, dtype=object)
+
+
+def check_repeats(problem: Problem, repeats: str) -> None:
+    """Refuse to average trials whose features, given by position, differ."""
+    if not problem.positional or repeats == "single":
+        return
+    codes = pd.factorize(pd.Series(problem.keys, dtype=object))[0]
+    first = np.unique(codes, return_index=True)[1][codes]
+    if (first == np.arange(len(first))).all():
+        return
+    for name, rows in problem.rows.items():
+        values = np.asarray(problem.features[name][:])
+        if not np.array_equal(values[rows], values[rows[first]]):
+            raise AlignmentError(
+                f"features {name!r} differ between trials of one stimulus, and averages need one row for "
+                "each; use repeats='single'"
+            )
 
 
 def _labels(groups: Any, n: int) -> np.ndarray | None:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from brainalign.design import feature_scale, selection_regions
-from brainalign.encoding._folds import FoldRows, Options, fold_estimator, fold_rows
+from brainalign.encoding._folds import (
+    FoldRows,
+    Options,
+    fit_weighted,
+    fold_estimator,
+    fold_rows,
+    inner_scores,
+)
 from brainalign.encoding._inputs import Problem
 from brainalign.encoding._selection import region_of_targets, winners
 from brainalign.errors import AlignmentError, InputError, ShapeError
@@ -86,7 +93,7 @@ def fit_model(problem: Problem, spaces: list[list[str]], options: Options, selec
     """
     everything = np.arange(len(problem.values))
     if "split" in problem.samples:
-        held = problem.samples["split"].isin(["test", "testing"]).to_numpy()
+        held = problem.samples["split"].astype(str).str.lower().isin(["test", "testing"]).to_numpy()
         everything = everything[~held] if held.any() and not held.all() else everything
     rows = fold_rows(problem, everything, everything[:0], options)
     inner, fitted, scalings = [], {}, {}
@@ -115,5 +122,11 @@ def _fit_one(problem: Problem, X: np.ndarray, rows: FoldRows, options: Options) 
     if isinstance(estimator, RidgeCV):
         estimator.fit(X, rows.y_train, sample_weight=rows.weights)
         return estimator, estimator.best_scores_
-    estimator.fit(X, rows.y_train)
-    return estimator, np.zeros(rows.y_train.shape[1])
+    usable = np.isfinite(rows.y_train).all(axis=0)
+    if not usable.all():
+        raise InputError(
+            f"{int((~usable).sum())} units have NaN or infinite responses, which {type(estimator).__name__} "
+            "cannot leave out of the kept model; select the other units, or use RidgeCV"
+        )
+    score = inner_scores(estimator, X, rows.y_train, rows)
+    return fit_weighted(estimator, X, rows.y_train, rows.weights), score

@@ -29,7 +29,7 @@ from brainalign.encoding._inference import (
     region_draws,
     score_fold,
 )
-from brainalign.encoding._inputs import Problem, prepare
+from brainalign.encoding._inputs import Problem, check_repeats, prepare
 from brainalign.encoding._model import EncodingModel, fit_model
 from brainalign.encoding._selection import region_of_targets, winners
 from brainalign.errors import InputError
@@ -83,7 +83,7 @@ def fit_encoding(
     inner_folds: int = 5,
     groups: Any = None,
     design: str | None = None,
-    gap: int = 0,
+    gap: int | None = None,
     repeats: str = "average",
     feature_scaling: str | None = "trace",
     metric: str = "pearson",
@@ -118,7 +118,7 @@ def fit_encoding(
     n_folds, inner_folds : folds of the claim, and of the choices inside its training rows
     groups : (n_samples,) labels of rows that must stay together, or None
     design : for plain arrays: ``"trials"``, ``"blocks"`` or ``"continuous"``
-    gap : samples left out between training and test of contiguous blocks
+    gap : samples left out between training and test of contiguous blocks; None: a tenth of a block
     repeats : ``"average"`` (means with their counts as weights), ``"single"``,
         ``"train_single"`` (single trials in training, means in test)
     feature_scaling : ``"trace"`` (one number per feature space), ``"column"``, None; fitted
@@ -167,6 +167,7 @@ def fit_encoding(
     """
     _check_options(combine, repeats, metric, scoring_over, n_permutations, n_bootstrap, estimator)
     problem = prepare(features, responses, groups=groups, design=design, splits=splits)
+    check_repeats(problem, repeats)
     options = Options(estimator, repeats, feature_scaling, inner_folds, gap, metric, random_state, allow)
     held_out = make_splits(
         problem.samples,
@@ -220,6 +221,12 @@ def fit_encoding(
 
 def _check_exchange(problem: Problem, repeats: str) -> None:
     """Whole stimuli are exchanged: the same rows must stand in training and in test."""
+    known = {"stimulus_id", "content_hash"} & set(problem.samples)
+    if problem.design == "trials" and not (problem.positional or known or problem.groups is not None):
+        raise InputError(
+            "p-values exchange whole stimuli, and no row says which stimulus it was; add a stimulus_id, or "
+            "use n_permutations=0"
+        )
     if repeats == "train_single" and len(set(problem.keys)) < len(problem.keys):
         raise InputError(
             "repeats='train_single' trains on trials and tests on averages: no exchange of whole stimuli "
@@ -243,6 +250,11 @@ def _check_options(
     for name, value in (("n_permutations", n_permutations), ("n_bootstrap", n_bootstrap)):
         if int(value) != value or value < 0:
             raise InputError(f"{name}={value!r}; expected an integer of at least 0")
+    if n_permutations and scoring_over == "pooled":
+        raise InputError(
+            "p-values are those of the mean over folds; use scoring_over='folds', or n_permutations=0 "
+            "with scoring_over='pooled'"
+        )
     if n_permutations and estimator is not None and not isinstance(estimator, RidgeCV):
         raise InputError(
             f"p-values refit every draw by one matrix product, which {type(estimator).__name__} does not "

@@ -63,11 +63,15 @@ def score_penalties(
     fold, |F|^2 (n + |F|/3 + t). Primal: one p x p eigendecomposition per fold.
     """
     total = torch.zeros(len(alphas), Y.shape[1], dtype=Y.dtype, device=Y.device)
+    scored = torch.zeros_like(total)
     scorers = [fold_scorer(scoring, Y[test]) for _, test in folds]
     errors = _dual if whole.dual else _primal
     for alpha, fold, error in errors(X, Y, weights, folds, alphas, whole):
-        total[alpha] += scorers[fold](error)
-    return total / len(folds)
+        found = scorers[fold](error)
+        known = torch.isfinite(found)
+        total[alpha] += torch.where(known, found, 0)
+        scored[alpha] += known
+    return total / scored  # 0 / 0: a target that is constant in every fold has no score
 
 
 def _dual(

@@ -90,15 +90,16 @@ def _similarity(
     rows = join_rows(first, brain, name="features")
     layers = {name: part.array()[rows] for name, part in features.items()}
     assert brain.units is not None
-    regions = named_regions(brain.units)
     values = brain.array()
+    named = named_regions(brain.units)
+    regions = {name: index[np.isfinite(values[:, index]).all(axis=0)] for name, index in named.items()}
+    dropped = {name: len(named[name]) - len(index) for name, index in regions.items()}
     is_rsa = cell.analysis == "rsa"
     settings = study.rsa if is_rsa else study.cka
     measure = f"rsa_{study.rsa.measure}" if is_rsa else "cka"
     options = {"distance": study.rsa.distance} if is_rsa else {}
     found = {}
-    for region, index in regions.items():
-        usable = index[np.isfinite(values[:, index]).all(axis=0)]
+    for region, usable in regions.items():
         if not len(usable):
             raise InputError(f"region {region!r} has no unit with a response to every stimulus")
         found[region] = compare_layers(
@@ -111,7 +112,7 @@ def _similarity(
             random_state=study.random_state,
         )
     scores = [
-        _layer_scores(study, cell, inputs, features, name, position, found, regions, ids)
+        _layer_scores(study, cell, inputs, features, name, position, found, regions, ids, dropped)
         for position, name in enumerate(features)
     ]
     return scores, _rdms(study, cell, layers, values, regions, found, ids) if is_rsa else None
@@ -148,6 +149,7 @@ def _layer_scores(
     found: Mapping[str, Any],
     regions: Mapping[str, np.ndarray],
     ids: np.ndarray,
+    dropped: Mapping[str, int],
 ) -> Scores:
     here = [found[region][position] for region in regions]
     units = pd.DataFrame(
@@ -167,7 +169,8 @@ def _layer_scores(
         "nan_reasons": {"no variation over stimuli": n}
         if (n := sum(np.isnan(c.value) for c in here))
         else {},
-        "no_ceiling": "one subject: the ceiling of an RDM needs several subjects",
+        "dropped_units": {name: count for name, count in dropped.items() if count},
+        "no_ceiling": "one subject: the ceiling of a similarity needs several subjects",
         "random_state": study.random_state,
         "versions": versions(),
     }
@@ -202,8 +205,7 @@ def _rdms(
     matrices, rows = [], []
     common = {"dataset": study.dataset.name, "subject": cell.subject}
     for region, index in regions.items():
-        usable = index[np.isfinite(values[:, index]).all(axis=0)]
-        matrices.append(rdm(values[:, usable], distance=study.rsa.distance))
+        matrices.append(rdm(values[:, index], distance=study.rsa.distance))
         rows.append({"name": region, "kind": "brain", "roi": region, "layer": "", "model": "", **common})
         best = int(np.nanargmax([c.value if np.isfinite(c.value) else -np.inf for c in found[region]]))
         layer = list(layers)[best]

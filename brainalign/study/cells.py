@@ -112,7 +112,13 @@ def read_cell(root: Path, cell: Cell) -> tuple[list[Scores], RDMs | None, dict[s
     scores: list[Scores] = []
     rdms: RDMs | None = None
     for name in names:
-        part = load(folder / str(name))
+        try:
+            part = load(folder / str(name))
+        except CorruptFileError as error:
+            raise CorruptFileError(
+                f"{error}; delete the folder {folder.name} and run the study again: only this cell is "
+                "computed anew"
+            ) from error
         if isinstance(part, RDMs):
             rdms = part
         else:

@@ -55,7 +55,7 @@ class EncodingSettings(_Table):
 
     n_folds: int = Field(default=5, ge=2)
     inner_folds: int = Field(default=5, ge=2)
-    gap: int = Field(default=0, ge=0)
+    gap: int | None = Field(default=None, ge=0)
     repeats: Literal["average", "single", "train_single"] = "average"
     feature_scaling: Literal["trace", "column", "none"] = "trace"
     combine: Literal["select", "concat"] = "select"
