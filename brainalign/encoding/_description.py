@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 
 from brainalign import metrics
@@ -17,7 +18,7 @@ from brainalign.encoding._inference import FoldRecord, mean_over_folds, score_fo
 from brainalign.encoding._inputs import Problem
 from brainalign.encoding._selection import region_of_targets
 from brainalign.regression import RidgeCV
-from brainalign.types import NoiseCeiling, Scores
+from brainalign.types import NoiseCeiling, Responses, Scores
 
 
 @dataclass
@@ -240,6 +241,35 @@ def _shown_parameters(estimator: Any) -> dict[str, Any]:
         else:
             out[key] = str(value)
     return out
+
+
+def known_identity(features: Any, responses: Any) -> dict[str, str]:
+    """Dataset, subject and model, as far as the responses and the features name them."""
+    out: dict[str, str] = {}
+    if isinstance(responses, Responses) and responses.samples is not None:
+        subjects = responses.samples.get("subject", pd.Series(dtype=object)).dropna().unique()
+        out = {"dataset": str(responses.info.get("dataset") or ""), "subject": "".join(subjects[:1])}
+    models = {str(part.info["model"]) for part in _parts(features) if part.info.get("model")}
+    return {**out, "model": models.pop()} if len(models) == 1 else out
+
+
+def known_facts(features: Any, responses: Any) -> dict[str, Any]:
+    """Source, licence and network, as far as the responses and the features name them."""
+    out: dict[str, Any] = {}
+    if isinstance(responses, Responses):
+        known = ("source", "citation", "licence", "species", "recording", "unit")
+        facts = {name: responses.info[name] for name in known if responses.info.get(name)}
+        out = {"dataset": facts, "simulated": bool(responses.info.get("simulated", False))}
+    for part in _parts(features)[:1]:
+        names = ("model", "pool", "preprocessing", "weights_digest", "dtype", "untrained", "citation")
+        out["model"] = {name: part.info[name] for name in names if part.info.get(name) is not None}
+        out["role"] = str(part.info.get("role", "model"))
+    return out
+
+
+def _parts(features: Any) -> list[Responses]:
+    every = list(features.values()) if isinstance(features, Mapping) else [features]
+    return [part for part in every if isinstance(part, Responses)]
 
 
 def versions() -> dict[str, str]:

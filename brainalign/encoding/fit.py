@@ -13,7 +13,7 @@ from tqdm import tqdm
 from brainalign._checks import one_of
 from brainalign._threads import side_by_side
 from brainalign.design import REPEATS, Splits, make_splits, named_regions, selection_regions
-from brainalign.encoding._description import Description, FoldResults
+from brainalign.encoding._description import Description, FoldResults, known_facts, known_identity
 from brainalign.encoding._folds import (
     FoldFit,
     FoldRows,
@@ -185,7 +185,8 @@ def fit_encoding(
     describe = Description(problem, held_out, options, scoring_over, n_bootstrap, combine, select, all_names)
     tested = np.concatenate([test for _, test in held_out.folds])
     bound, why_not = ceiling(problem, tested, options)
-    base = {**(info or {}), **describe.common(), "no_ceiling": why_not}
+    base = {**known_facts(features, responses), **(info or {}), **describe.common(), "no_ceiling": why_not}
+    identity = {**known_identity(features, responses), **(identity or {})}
     p_values = None
     if n_permutations:
         _check_exchange(problem, repeats)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from brainalign.comparison import compare_layers, rdm
+from brainalign.comparison import LayerComparison, compare_layers, rdm
 from brainalign.design import (
     average_repeats,
     join_rows,
@@ -17,7 +18,7 @@ from brainalign.design import (
     recording_parts,
     standardise_parts,
 )
-from brainalign.encoding import fit_encoding, versions
+from brainalign.encoding import fit_encoding, known_facts, versions
 from brainalign.errors import InputError
 from brainalign.study.cells import Cell
 from brainalign.study.inputs import SubjectInputs
@@ -36,21 +37,11 @@ def analyse(
     return _similarity(study, cell, inputs, features)
 
 
-def _facts(study: Study, cell: Cell, inputs: SubjectInputs) -> dict[str, Any]:
-    info = inputs.responses.info
-    known = ("source", "citation", "licence", "species", "recording", "unit", "units")
-    return {
-        "role": cell.model.role,
-        "dataset": {key: info[key] for key in known if info.get(key) is not None},
-        "simulated": bool(info.get("simulated", False)),
-        "study": study.title or study.name,
-    }
-
-
-def _model_facts(features: Mapping[str, Responses]) -> dict[str, Any]:
-    first = next(iter(features.values())).info
-    known = ("model", "pool", "preprocessing", "weights_digest", "dtype", "untrained", "citation")
-    return {key: first[key] for key in known if first.get(key) is not None}
+def _facts(
+    study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
+) -> dict[str, Any]:
+    known = known_facts(features, inputs.responses)
+    return {**known, "role": cell.model.role, "study": study.title or study.name}
 
 
 def _identity(study: Study, cell: Cell) -> dict[str, str]:
@@ -72,7 +63,7 @@ def _encoding(
         features=dict(features),
         responses=inputs.responses,
         identity=_identity(study, cell),
-        info={**_facts(study, cell, inputs), "model": _model_facts(features)},
+        info=_facts(study, cell, inputs, features),
         allow=study.allow,
         random_state=study.random_state,
         progress=True,
@@ -100,8 +91,9 @@ def _similarity(
     options = {"distance": study.rsa.distance} if is_rsa else {}
     found = {}
     for region, usable in regions.items():
-        if not len(usable):
-            raise InputError(f"region {region!r} has no unit with a response to every stimulus")
+        if len(usable) < (2 if is_rsa and study.rsa.distance == "correlation" else 1):
+            found[region] = [LayerComparison(name, nan, nan, nan, nan, len(ids)) for name in layers]
+            continue
         found[region] = compare_layers(
             layers,
             values[:, usable],
@@ -115,7 +107,8 @@ def _similarity(
         _layer_scores(study, cell, inputs, features, name, position, found, regions, ids, dropped)
         for position, name in enumerate(features)
     ]
-    return scores, _rdms(study, cell, layers, values, regions, found, ids) if is_rsa else None
+    known = is_rsa and any(np.isfinite(c.value) for cs in found.values() for c in cs)
+    return scores, _rdms(study, cell, layers, values, regions, found, ids) if known else None
 
 
 def stimulus_means(responses: Responses) -> tuple[Responses, np.ndarray]:
@@ -159,14 +152,13 @@ def _layer_scores(
     interval = np.array([[c.low for c in here], [c.high for c in here]])
     settings = study.rsa if cell.analysis == "rsa" else study.cka
     info = {
-        **_facts(study, cell, inputs),
-        "model": _model_facts(features),
+        **_facts(study, cell, inputs, features),
         "claim": "descriptive",
         "design": inputs.responses.info.get("design"),
         "generalisation": "the stimuli that were compared; nothing was fitted",
         "layers": list(features),
         "n_stimuli": len(ids),
-        "nan_reasons": {"no variation over stimuli": n}
+        "nan_reasons": {"too few units, or no variation over stimuli": n}
         if (n := sum(np.isnan(c.value) for c in here))
         else {},
         "dropped_units": {name: count for name, count in dropped.items() if count},
@@ -205,6 +197,8 @@ def _rdms(
     matrices, rows = [], []
     common = {"dataset": study.dataset.name, "subject": cell.subject}
     for region, index in regions.items():
+        if all(np.isnan(c.value) for c in found[region]):
+            continue
         matrices.append(rdm(values[:, index], distance=study.rsa.distance))
         rows.append({"name": region, "kind": "brain", "roi": region, "layer": "", "model": "", **common})
         best = int(np.nanargmax([c.value if np.isfinite(c.value) else -np.inf for c in found[region]]))

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from brainalign._arrays import available_memory, resolve_device
-from brainalign.design import make_splits, named_regions
+from brainalign.design import named_regions
 from brainalign.errors import InputError
 from brainalign.features import extract_features
 from brainalign.regression import RidgeCV
-from brainalign.study.inputs import SubjectInputs, subject_inputs
+from brainalign.study.inputs import SubjectInputs, check_design, subject_inputs
 from brainalign.study.run import OWN_FEATURES, own_features
 from brainalign.study.settings import ModelSettings, Study
 from brainalign.types import Responses
@@ -110,23 +110,10 @@ def _subject(study: Study, inputs: SubjectInputs) -> SubjectPlan:
     samples, units = responses.samples, responses.units
     assert samples is not None
     assert units is not None
-    design = responses.info.get("design")
-    if design is None:
-        raise InputError("the responses do not say their design; the loader's option is design=")
-    held_out = make_splits(
-        samples,
-        design=design,
-        n_folds=study.encoding.n_folds,
-        gap=study.encoding.gap,
-        random_state=study.random_state,
-        allow=study.allow,
-    )
-    keys = (
-        samples["stimulus_id"].to_numpy(dtype=object)
-        if "stimulus_id" in samples
-        else np.asarray(samples.index)
-    )
-    averaged = study.encoding.repeats == "average" and design == "trials"
+    held_out = check_design(study, inputs)
+    by_stimulus = responses.info["design"] == "trials" and "stimulus_id" in samples
+    keys = np.asarray(samples["stimulus_id"] if by_stimulus else samples.index, dtype=object)
+    averaged = study.encoding.repeats == "average" and responses.info["design"] == "trials"
 
     def rows(index: np.ndarray) -> int:
         return len(set(keys[index])) if averaged else len(index)
@@ -137,7 +124,7 @@ def _subject(study: Study, inputs: SubjectInputs) -> SubjectPlan:
         len(set(keys)),
         responses.n_units,
         {name: len(index) for name, index in named_regions(units).items()},
-        str(design),
+        str(responses.info["design"]),
         held_out.method,
         held_out.generalisation,
         held_out.digest([str(k) for k in keys]),
@@ -168,8 +155,14 @@ def _model(
         if name in study.analyses:
             seconds[name] = _similarity_seconds(study, name, plan, layers)
             memory = max(memory, held * 3 + 8 * plan.n_stimuli**2 * (len(layers) + 6))
-            disk += 8 * plan.n_stimuli**2 * len(plan.regions) if name == "rsa" else 0
+            disk += _picture_bytes(plan) if name == "rsa" else 0
     return ModelPlan(model.shown, model.role, layers, seconds, disk), memory
+
+
+def _picture_bytes(plan: SubjectPlan) -> int:
+    """RDMs on disk and, at most 300 stimuli wide, in figures with their numbers."""
+    side = min(plan.n_stimuli, 300)
+    return len(plan.regions) * (8 * plan.n_stimuli**2 + 24 * side**2)
 
 
 def _probe(

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from brainalign._checks import unknown_name
-from brainalign.design import named_regions
+from brainalign.design import Splits, make_splits, named_regions, selection_regions
 from brainalign.errors import InputError
 from brainalign.study.settings import Study
 from brainalign.types import Dataset, Responses
+
+_MIN_TRAINING = 4
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,38 @@ def subject_inputs(study: Study, root: str | Path | None) -> Iterator[SubjectInp
         subject = name or (found[0] if found else "")
         dataset = replace(dataset, responses=responses)
         yield SubjectInputs(subject, dataset, inputs_digest(dataset))
+
+
+def check_design(study: Study, inputs: SubjectInputs) -> Splits:
+    """Make the folds and the regions that the run will use, before anything is extracted.
+
+    Raises whatever would stop the encoding cells: no design, too few groups, leaks, an
+    unknown column in `select`, too few stimuli for the inner folds.
+    """
+    samples, units = inputs.responses.samples, inputs.responses.units
+    assert samples is not None
+    assert units is not None
+    design = inputs.responses.info.get("design")
+    if design is None:
+        raise InputError("the responses do not say their design; the loader's option is design=")
+    settings = study.encoding
+    held_out = make_splits(
+        samples,
+        design=design,
+        n_folds=settings.n_folds,
+        gap=settings.gap,
+        random_state=study.random_state,
+        allow=study.allow,
+    )
+    if settings.select != "unit":
+        selection_regions(units, settings.select)
+    n_train = min(len(np.unique(held_out.groups[train])) for train, _ in held_out.folds)
+    if "encoding" in study.analyses and n_train < _MIN_TRAINING:
+        raise InputError(
+            f"{n_train} stimuli or samples are left for training; at least {_MIN_TRAINING} are needed to "
+            "choose penalties on inner folds. Record more, or use fewer folds"
+        )
+    return held_out
 
 
 def _one_subject(responses: Responses, name: str | None, taken: bool) -> Responses:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from brainalign._arrays import resolve_device
 from brainalign.encoding import versions
 from brainalign.errors import DataNotFoundError, InputError
 from brainalign.features import extract_features
@@ -21,7 +22,7 @@ from brainalign.report import write_report
 from brainalign.storage.atomic import folder_lock, write_text_atomic
 from brainalign.study.analyses import analyse
 from brainalign.study.cells import Cell, commit_cell, is_committed, make_cells, read_cell
-from brainalign.study.inputs import SubjectInputs, subject_inputs
+from brainalign.study.inputs import SubjectInputs, check_design, subject_inputs
 from brainalign.study.results import results_table, write_table
 from brainalign.study.settings import ModelSettings, Study
 from brainalign.types import RDMs, Responses, Scores
@@ -80,6 +81,10 @@ def run_study(
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"--output {folder}: a file is in the way; name a folder") from error
+    except OSError as error:
+        raise InputError(
+            f"--output {folder} cannot be made: {error.strerror}; name another folder"
+        ) from error
     with folder_lock(folder):
         return _Runner(study, folder, root, device, cache, log or (lambda line: None)).run()
 
@@ -104,6 +109,7 @@ class _Runner:
         inputs = next(loads, None)
         self._stage("load the dataset", start)
         while inputs is not None:
+            check_design(self.study, inputs)
             cells = make_cells(self.study, inputs.subject, inputs.digest)
             all_cells += cells
             computed += self._subject(inputs, cells, cells_folder)
@@ -212,7 +218,7 @@ class _Runner:
             "study": study,
             "versions": {**versions(), "python": platform.python_version()},
             "system": f"{platform.system()} {platform.machine()}",
-            "device": self.device,
+            "device": str(resolve_device(self.device)),
             "cells": records,
         }
 

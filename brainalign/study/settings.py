@@ -138,7 +138,14 @@ def read_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{file.name} is not UTF-8 text: {error}") from error
-    return parse_study(text, source=file.name, overrides=overrides)
+    study = parse_study(text, source=file.name, overrides=overrides)
+    path_option = study.dataset.options.get("path")
+    if isinstance(path_option, str) and not Path(path_option).is_absolute():
+        # a study and its recording travel together: the path counts from the study file
+        found = str((file.resolve().parent / path_option).resolve())
+        dataset = study.dataset.model_copy(update={"options": {**study.dataset.options, "path": found}})
+        study = study.model_copy(update={"dataset": dataset})
+    return study
 
 
 def parse_study(text: str, *, source: str, overrides: Sequence[str] = ()) -> Study:

@@ -60,6 +60,7 @@ def test_degenerate_columns() -> None:
     y[:, 0] = np.float32(0.1)
     y, p = y.astype(np.float32), p.astype(np.float32)
     p[:, 1], p[:, 2], y[4, 3] = 0.1, np.nan, np.nan
+    p[::2, 1] = np.nextafter(p[0, 1], np.float32(1))  # constant but for rounding
     found = bootstrap_pearson([y], [p], n_bootstrap=20)
     assert np.isnan(found).all(axis=0).tolist() == [True, False, True, True, False]
     assert np.isnan(pearson(y, p)).tolist() == [True, False, True, True, False]
