@@ -147,12 +147,13 @@ def permutation_null(
             found = np.stack(list(spread(score, jobs)))
             count = (~np.isnan(found)).sum(axis=0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                null = np.where(count > 0, np.nansum(found, axis=0) / count, -np.inf)
+                # a draw without any score counts against the claim
+                null = np.where(count > 0, np.nansum(found, axis=0) / count, np.inf)
             exceed += (null >= observed - slack).sum(axis=0)
             for name, columns in scored_targets.items():
                 if len(columns):
-                    reached = null[:, columns].mean(1) >= observed[columns].mean() - slack
-                    region_exceed[name] += int(reached.sum())
+                    mean = mean_over_folds(np.where(count > 0, null, np.nan)[:, columns].T)
+                    region_exceed[name] += int((~(mean < observed[columns].mean() - slack)).sum())
     p_values = np.where(np.isnan(observed), np.nan, (exceed + 1) / (n_permutations + 1))
     region_p = {
         name: (region_exceed[name] + 1) / (n_permutations + 1) if len(scored_targets[name]) else float("nan")

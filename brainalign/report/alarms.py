@@ -22,7 +22,7 @@ from brainalign.report.naming import (
     percent,
     real,
 )
-from brainalign.report.regions import over_times, region_units, summaries
+from brainalign.report.regions import over_times, region_units, summaries, unit_ceilings
 from brainalign.statistics.multiple_tests import few_permutations
 from brainalign.types import Scores
 
@@ -31,6 +31,19 @@ _ABOVE_CEILING = 1.05
 _MANY_MISSING = 0.05
 _MANY_EDGES = 0.10
 _FEW_TEST_ROWS = 20
+# what is said of a check that found nothing: its title alone would read as its opposite
+_FINDINGS = {
+    "A guard was overruled": "No guard was overruled",
+    "Below chance": "No score below chance",
+    "Above the noise ceiling": "No score above its ceiling",
+    "Control as good as the model": "No control as good as its model",
+    "Units without a score": "No unit without a score",
+    "Constant predictions": "No constant prediction",
+    "Penalties at the edge of their grid": "No crowd of penalties at the edge of their grid",
+    "Folds disagree": "No disagreement of folds",
+    "Few test rows": "No test set of few rows",
+    "Training scores like test scores": "No training score like its test score",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,12 @@ class Alarm:
     title: str
     text: str
     where: str = ""
+
+    @property
+    def finding(self) -> str:
+        """What is said where the check found nothing: a statement, with its numbers if any."""
+        said = _FINDINGS.get(self.title, f"Nothing found: {self.title}")
+        return said if not self.text or self.text.startswith("No ") else f"{said}: {self.text}"
 
 
 def standing_alarms(groups: Sequence[Group]) -> list[Alarm]:
@@ -139,8 +158,9 @@ def _share_above(scores: Scores) -> float:
     if scores.noise_ceiling is None:
         return 0.0
     values = over_times(scores.values)
-    known = np.isfinite(values) & np.isfinite(scores.noise_ceiling.high)
-    return float((values[known] > scores.noise_ceiling.high[known]).mean()) if known.any() else 0.0
+    high = unit_ceilings(scores.noise_ceiling)[2]
+    known = np.isfinite(values) & np.isfinite(high)
+    return float((values[known] > high[known]).mean()) if known.any() else 0.0
 
 
 def _controls(group: Group) -> Alarm:

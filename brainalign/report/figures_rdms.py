@@ -16,7 +16,7 @@ from brainalign.report.naming import short_names
 from brainalign.report.style import ACCENT, INK, MUTED, SEQUENTIAL, SERIES, drawable, dress, new_axes
 from brainalign.types import RDMs
 
-_MOST_PIXELS = 320
+_MOST_PIXELS = 300
 _MOST_POINTS = 1500
 
 
@@ -29,9 +29,11 @@ def _check_row(rdms: RDMs, row: int) -> np.ndarray:
 
 
 def rdm_name(rdms: RDMs, row: int) -> str:
-    """A name for one RDM, from its table: region or model and layer, with the subject."""
+    """A name for one RDM, from its table: model and layer of a network, else region, with the subject."""
     assert rdms.table is not None
     entry = {k: str(v) for k, v in rdms.table.iloc[row].items() if v is not None and v == v and str(v)}
+    if entry.get("kind") == "model" and ("model" in entry or "layer" in entry):
+        return " ".join(dict.fromkeys(entry[k] for k in ("model", "layer") if k in entry))
     parts = [entry[k] for k in ("name", "roi", "model", "layer") if k in entry]
     parts = list(dict.fromkeys(parts)) or [f"RDM {row + 1}"]
     subject = f" (subject {entry['subject']})" if "subject" in entry else ""
@@ -55,7 +57,7 @@ def percentiles(matrix: np.ndarray) -> np.ndarray:
 def rdm_numbers(rdms: RDMs, *, row: int = 0, ranked: bool = True) -> pd.DataFrame:
     """The picture of `plot_rdm` as a table: one row and column a pixel, named by its stimuli.
 
-    More than 320 stimuli are averaged in equal blocks, so that a screen can show them.
+    More than 300 stimuli are averaged in equal blocks, so that a screen can show them.
     """
     matrix = _check_row(rdms, row)
     shown = percentiles(matrix) if ranked else matrix.copy()

@@ -13,7 +13,7 @@ from brainalign._checks import unknown_name
 from brainalign.errors import AlignmentError
 from brainalign.report.describe import as_list, chance_level, is_control, model_label, split_hash
 from brainalign.report.naming import metric_name, number, short_names
-from brainalign.report.regions import default_region, region_summary, region_units
+from brainalign.report.regions import default_region, region_summary, region_units, scores_units
 from brainalign.report.style import (
     ACCENT,
     BAND,
@@ -124,11 +124,9 @@ def plot_layer_profile(scores: Any, *, region: str | None = None, ax: Axes | Non
         )
     _layer_ticks(ax, frame)
     ax.axhline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
-    units = int(frame["n_units"].max())
-    dress(
-        ax,
-        ylabel=drawable(metric_name(found[0].metric)) + (f" (mean over {units} units)" if units > 1 else ""),
-    )
+    units = int(frame["n_units"].max()) if scores_units(found[0]) else 1
+    over = f" (mean over {units} units)" if units > 1 else ""
+    dress(ax, ylabel=drawable(metric_name(found[0].metric)) + over)
     _headroom(ax, frame, lowest)
     show_legend(ax)
     return ax
@@ -268,7 +266,8 @@ def plot_model_comparison(
     ax.set_ylim(len(frame) - 0.4, -0.7)
     ax.axvline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
     note = f"\ndifferent test sets: {drawable(allow, 60)}" if len(hashes) > 1 else ""
-    dress(ax, xlabel=f"{drawable(metric_name(found[0].metric))}, mean over units{note}", grid="x")
+    over = ", mean over units" if scores_units(found[0]) else ""
+    dress(ax, xlabel=f"{drawable(metric_name(found[0].metric))}{over}{note}", grid="x")
     _sideroom(ax, frame, lowest)
     show_legend(ax)
     return ax

@@ -13,7 +13,7 @@ from brainalign._checks import unknown_name
 from brainalign.errors import InputError
 from brainalign.report.describe import as_list, chance_level, is_control, model_label
 from brainalign.report.naming import metric_name, number
-from brainalign.report.regions import mean_known, over_times, region_units
+from brainalign.report.regions import mean_known, over_times, region_units, unit_ceilings
 from brainalign.report.style import (
     ACCENT,
     BAND,
@@ -35,9 +35,9 @@ def unit_score_numbers(scores: Scores, *, region: str | None = None) -> pd.DataF
     assert scores.units is not None
     frame = pd.DataFrame({"unit_id": scores.units.index[index], "value": over_times(scores.values)[index]})
     if scores.noise_ceiling is not None:
-        frame["noise_ceiling"] = scores.noise_ceiling.values[index]
-        frame["ceiling_low"] = scores.noise_ceiling.low[index]
-        frame["ceiling_high"] = scores.noise_ceiling.high[index]
+        parts = unit_ceilings(scores.noise_ceiling)
+        for name, part in zip(("noise_ceiling", "ceiling_low", "ceiling_high"), parts, strict=True):
+            frame[name] = part[index]
     if scores.p_values is not None and np.ndim(scores.p_values) == 1:
         frame["p"] = np.asarray(scores.p_values)[index]
     return frame
@@ -129,7 +129,7 @@ def time_course_numbers(scores: Scores, *, region: str | None = None) -> pd.Data
         frame[name] = np.nan
         frame.loc[some, name] = np.nanpercentile(values[:, some], share, axis=0)
     if scores.noise_ceiling is not None:
-        frame["noise_ceiling"] = float(mean_known(scores.noise_ceiling.values[index]))
+        frame["noise_ceiling"] = mean_known(scores.noise_ceiling.values[index], axis=0)
     return frame
 
 
@@ -177,13 +177,13 @@ def plot_time_course(scores: Any, *, region: str | None = None, ax: Axes | None 
             label=drawable(model_label(one), 40),
         )
         if place == 0 and "noise_ceiling" in frame and np.isfinite(frame["noise_ceiling"]).any():
-            level = float(frame["noise_ceiling"].iloc[0])
-            ax.axhline(
-                level,
+            ax.plot(
+                frame["time"],
+                frame["noise_ceiling"],
                 color=CEILING,
                 linewidth=1.1,
                 linestyle=(0, (5, 2)),
-                label=f"noise ceiling {number(level, 2)}",
+                label=f"noise ceiling {number(mean_known(frame['noise_ceiling'].to_numpy()), 2)}",
             )
     known = found[0].info.get("times") is not None
     ax.axhline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)

@@ -138,7 +138,7 @@ def _score_sentence(group: Group, info: Any) -> str:
 
 
 def _similarity_sentence(group: Group, cite: Citations) -> str:
-    key = "cka" if group.analysis == "cka" or group.metric == "cka" else "rsa"
+    key = "cka" if group.analysis == "cka" or group.metric.startswith("cka") else "rsa"
     info = group.lead.info
     distance = text_of(info.get("distance"), 60)
     name = metric_name(group.metric)

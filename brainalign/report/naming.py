@@ -25,6 +25,8 @@ _METRICS = {
     "rsa_spearman": "RDM Spearman ρ",
     "rsa_tau_a": "RDM Kendall τ-a",
     "cka": "linear CKA (debiased)",
+    "cka_debiased": "CKA (debiased)",
+    "cka_biased": "CKA (biased)",
     "r2": "R² against the test mean",
     "r2_train_mean": "R² against the training mean",
     "explained_variance": "explained variance",
@@ -37,6 +39,8 @@ _SYMBOLS = {
     "rsa_spearman": "ρ",
     "rsa_tau_a": "τ-a",
     "cka": "CKA",
+    "cka_debiased": "CKA (debiased)",
+    "cka_biased": "CKA (biased)",
     "r2": "R²",
     "r2_train_mean": "R²",
 }

@@ -34,9 +34,10 @@ from brainalign.report.naming import (
     number,
     p_text,
     percent,
+    real,
     text_of,
 )
-from brainalign.report.regions import score_table
+from brainalign.report.regions import region_units, score_table, scores_units
 from brainalign.report.text import facts, generalisation, headline, rdm_facts
 from brainalign.storage.atomic import write_text_atomic
 from brainalign.types import RDMs, Scores
@@ -124,7 +125,14 @@ def write_report(
 
 def _sorted(results: Any) -> tuple[list[Scores], list[RDMs]]:
     """Check the type of each result and part scores from RDMs."""
-    found = [results] if isinstance(results, (Scores, RDMs)) else list(results)
+    if isinstance(results, (Scores, RDMs)):
+        results = [results]
+    if isinstance(results, (str, bytes, Mapping)) or not isinstance(results, Iterable):
+        hint = "; give its values: [*profile.values()]" if isinstance(results, Mapping) else ""
+        raise InputError(
+            f"results is a {type(results).__name__}; expected a list of at least one Scores or RDMs{hint}"
+        )
+    found = list(results)
     if not found:
         raise InputError("results is empty; give at least one Scores or RDMs")
     for place, one in enumerate(found):
@@ -167,7 +175,8 @@ def _context(
     return {
         "simulated": "" if not any(simulated) else "all" if all(simulated) else "some",
         "headline": headline(groups[0]) if groups else None,
-        "symbol": metric_name(groups[0].metric) if groups else "",
+        "symbol": _score_name(groups[0]) if groups else "",
+        "p_words": _p_words([s for g in groups for s in g.all]),
         "claims": [_claim_row(g, s) for g in groups for s in g.contenders] if len(groups) > 1 else [],
         "groups": [
             {"label": g.label, "facts": told, "generalisation": generalisation(g)}
@@ -182,6 +191,31 @@ def _context(
         "references": references,
         "provenance": _provenance(groups, provenance),
     }
+
+
+def _score_name(group: Group) -> str:
+    return metric_name(group.metric) + (", mean over units" if scores_units(group.lead) else "")
+
+
+def _p_words(scores: Sequence[Scores]) -> str:
+    """How the p-values of regions were made: by permutation of their mean, as a bound, or both."""
+    given = bound = False
+    for one in scores:
+        if one.p_values is None and not mapping(one.info, "permutation").get("region_p"):
+            continue
+        permuted = mapping(mapping(one.info, "permutation"), "region_p")
+        for region, index in region_units(one).items():
+            known = real(permuted.get(region)) is not None
+            given |= known
+            bound |= not known and one.p_values is not None and len(index) > 1
+    if given and bound:
+        return (
+            "p of a region is that of its mean score under the same permutations where the scores carry "
+            "one, else, with several units, a bound from their median; "
+        )
+    if given:
+        return "p of a region is that of its mean score under the same permutations; "
+    return "p of a region with several units is a bound from their median; " if bound else ""
 
 
 def _new_facts(groups: Sequence[Group]) -> list[list[tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,8 @@ from brainalign.report import figures_scores as score_figures
 from brainalign.report import figures_units as unit_figures
 from brainalign.report.describe import is_profile, is_simulated
 from brainalign.report.groups import Group
-from brainalign.report.naming import clean, isolate, metric_name, number
-from brainalign.report.regions import region_units
+from brainalign.report.naming import clean, isolate, listed, metric_name, number
+from brainalign.report.regions import region_units, scores_units
 from brainalign.report.style import RC, figure_of, mark_simulated
 from brainalign.storage.atomic import atomic_write, write_text_atomic
 from brainalign.types import RDMs
@@ -115,6 +116,11 @@ def _in(region: str, group: Group) -> str:
     return f" in {isolate(region, 60)}" if region != ALL or len(group.regions) > 1 else ""
 
 
+def _mean_of(group: Group) -> str:
+    name = metric_name(group.metric)
+    return f"mean {name} over units" if scores_units(group.lead) else name
+
+
 def _points(frame: pd.DataFrame, name: str, most: int = 20) -> str:
     """The numbers of a figure in a row of words."""
     shown = [
@@ -142,10 +148,7 @@ def comparison_pictures(group: Group) -> Iterator[Picture]:
             continue
         frame = score_figures.model_comparison_numbers(claims, region=region)
         title = f"{group.label}: models and controls{_in(region, group)}"
-        alt = (
-            f"{title}, mean {metric_name(group.metric)} over units with 95 % interval. "
-            f"{_points(frame, 'model')}."
-        )
+        alt = f"{title}, {_mean_of(group)} with 95 % interval. {_points(frame, 'model')}."
         yield Picture(
             f"models {region} {group.dataset} {group.subject} {group.analysis}",
             f"Models and controls{_in(region, group)}",
@@ -184,7 +187,7 @@ def profile_pictures(group: Group) -> Iterator[Picture]:
             lambda c=chosen, r=region: score_figures.plot_layer_profile(c, region=r),  # type: ignore[misc]
             frame,
             f"{how}; {best}.",
-            f"{group.label}: layer profile{_in(region, group)}, mean {metric_name(group.metric)} by layer. "
+            f"{group.label}: layer profile{_in(region, group)}, {_mean_of(group)} by layer. "
             f"{_points(frame, 'layer')}.{_ceiling_words(frame)}",
             any(map(is_simulated, chosen)),
         )
@@ -248,32 +251,64 @@ def _rows_of_kind(rdms: Sequence[RDMs], kind: str) -> list[tuple[RDMs, int]]:
     return found
 
 
+def _matrix_key(rdms: RDMs, row: int) -> tuple[str, str]:
+    """The name of an RDM and a digest of its stimuli and values: equal where one picture serves both."""
+    digest = hashlib.sha256("\0".join(map(str, rdms.stimulus_id)).encode("utf-8", "replace"))
+    digest.update(np.ascontiguousarray(rdms.values[row]).tobytes())
+    return rdm_figures.rdm_name(rdms, row), digest.hexdigest()
+
+
+def _distinct(found: Sequence[tuple[RDMs, int]]) -> list[tuple[RDMs, int]]:
+    """Each matrix once, where several results carry it."""
+    return list({_matrix_key(*one): one for one in reversed(found)}.values())[::-1]
+
+
+def _n_layers(models: Sequence[tuple[RDMs, int]]) -> int:
+    """How many distinct layers (model and layer) these RDMs are of."""
+    seen = set()
+    for rdms, row in models:
+        assert rdms.table is not None
+        entry = rdms.table.iloc[row]
+        named = tuple(str(entry[k]) for k in ("model", "layer") if k in entry and entry[k] == entry[k])
+        seen.add(named if any(named) else _matrix_key(rdms, row))
+    return len(seen)
+
+
 def rdm_pictures(rdms: Sequence[RDMs]) -> Iterator[Picture]:
-    """Each brain RDM, the model RDM most like it, and the stimuli of both in two dimensions."""
-    brains, models = _rows_of_kind(rdms, "brain"), _rows_of_kind(rdms, "model")
+    """Each brain RDM, the model RDM most like it (once), and the stimuli of both in two dimensions."""
+    brains, models = _distinct(_rows_of_kind(rdms, "brain")), _rows_of_kind(rdms, "model")
     if not brains:
-        single = [(one, row) for one in rdms for row in range(len(one))]
-        for one, row in single[:_MOST_RDMS]:
+        singles = _distinct([(r, row) for r in rdms for row in range(len(r))])
+        for one, row in singles[:_MOST_RDMS]:
             yield _rdm_picture(one, row, "")
             yield _mds_picture(one, row, None)
         return
-    for brain, row in brains[:_MOST_RDMS]:
-        best = _most_alike(brain, row, models)
+    brains, models = brains[:_MOST_RDMS], _distinct(models)
+    alike = [_most_alike(brain, row, models) for brain, row in brains]
+    cut: list[tuple[RDMs, RDMs] | None] = [
+        None if best is None else rdm_figures.common_stimuli(brain, best[0])
+        for (brain, _), best in zip(brains, alike, strict=True)
+    ]
+    told: dict[tuple[str, str], list[str]] = {}
+    for (brain, row), best, pair in zip(brains, alike, cut, strict=True):
+        if best is not None and pair is not None:
+            name = isolate(rdm_figures.rdm_name(brain, row), 60)
+            words = f"{name} (Spearman ρ = {number(best[2])} over pairs)"
+            told.setdefault(_matrix_key(pair[1], best[1]), []).append(words)
+    for (brain, row), best, pair in zip(brains, alike, cut, strict=True):
         yield _rdm_picture(brain, row, "Brain")
-        if best is None:
+        if best is None or pair is None:
             yield _mds_picture(brain, row, None)
             continue
-        model, model_row, value = best
-        first, second = rdm_figures.common_stimuli(brain, model)
-        yield _rdm_picture(
-            second,
-            model_row,
-            "Network",
-            f"The most similar RDM of {len(models)}, Spearman ρ = {number(value)} over pairs. ",
-        )
+        first, second = pair
+        regions = told.pop(_matrix_key(second, best[1]), [])
+        if regions:
+            how = f"The most similar RDM of {_n_layers(models)} to {listed(regions)}. "
+            yield _rdm_picture(second, best[1], "Network", how)
         points = rdm_figures.mds_numbers(first, row=row)
         yield _mds_picture(first, row, None)
-        yield _mds_picture(second, model_row, points[["x", "y"]].to_numpy())
+        brain_name = rdm_figures.rdm_name(brain, row)
+        yield _mds_picture(second, best[1], points[["x", "y"]].to_numpy(), brain_name)
 
 
 def _most_alike(brain: RDMs, row: int, models: Sequence[tuple[RDMs, int]]) -> tuple[RDMs, int, float] | None:
@@ -310,12 +345,12 @@ def _rdm_picture(rdms: RDMs, row: int, lead: str, how: str = "") -> Picture:
     )
 
 
-def _mds_picture(rdms: RDMs, row: int, like: np.ndarray | None) -> Picture:
+def _mds_picture(rdms: RDMs, row: int, like: np.ndarray | None, brain: str = "") -> Picture:
     name = isolate(rdm_figures.rdm_name(rdms, row), 80)
     frame = rdm_figures.mds_numbers(rdms, row=row, like=like)
     share = frame.attrs["share"]
     words = f"two dimensions carry {100 * share:.0f} % of it" if np.isfinite(share) else "no distances"
-    turned = " Turned to match the brain's picture." if like is not None else ""
+    turned = f" Turned to match the picture of {isolate(brain, 80)}." if like is not None else ""
     return Picture(
         f"mds {name}",
         f"Stimuli as {name} represents them",

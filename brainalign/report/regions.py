@@ -64,6 +64,17 @@ def over_times(array: np.ndarray, n_unit_axis: int = 0) -> np.ndarray:
     return np.asarray(mean_known(array, axis=-1))
 
 
+def unit_ceilings(ceiling: NoiseCeiling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ceiling of each unit with the ends of its interval; a time axis is averaged like that of the scores."""
+    return over_times(ceiling.values), over_times(ceiling.low), over_times(ceiling.high)
+
+
+def scores_units(scores: Scores) -> bool:
+    """Whether a score belongs to one unit, not (RSA, CKA) to all units of a region together."""
+    assert scores.units is not None
+    return "n_units" not in scores.units and scores.identity["analysis"] in ("", "encoding", "decoding")
+
+
 def mean_known(array: np.ndarray, axis: int | None = None) -> Any:
     """Mean of the entries that are not NaN; NaN, without a warning, where there are none."""
     known = np.isfinite(array)
@@ -176,7 +187,7 @@ def _ceiling(ceiling: NoiseCeiling | None, values: np.ndarray, index: np.ndarray
     names = ("ceiling", "ceiling_low", "ceiling_high", "normalised")
     if ceiling is None:
         return {**dict.fromkeys(names, math.nan), "n_normalised": 0}
-    point, low, high = ceiling.values[index], ceiling.low[index], ceiling.high[index]
+    point, low, high = (part[index] for part in unit_ceilings(ceiling))
     usable = np.isfinite(point) & (low > 0) & np.isfinite(values)
     total = point[usable].sum()
     return {
@@ -213,7 +224,8 @@ def score_table(results: Sequence[Scores]) -> pd.DataFrame:
         dataset, subject, analysis, model, layer, role, claim, metric, the columns of
         `summarise`, `q` (Benjamini and Hochberg over every p of this table) and
         `share_significant`, the share of a region's units whose own p, corrected over
-        all units of all claims in the table, is at most 0.05.
+        all units of all claims in the table, is at most 0.05; NaN where a score speaks of a
+        whole region (column `n_units` of the unit table).
 
     Examples
     --------
@@ -241,13 +253,21 @@ def score_table(results: Sequence[Scores]) -> pd.DataFrame:
     return table
 
 
+def _unit_p(scores: Scores) -> np.ndarray | None:
+    """The p-values of single units; None without them, and where a row stands for a whole region."""
+    assert scores.units is not None
+    if scores.p_values is None or np.ndim(scores.p_values) != 1 or "n_units" in scores.units:
+        return None
+    return np.asarray(scores.p_values, dtype=np.float64)
+
+
 def _unit_q(results: Sequence[Scores]) -> list[np.ndarray | None]:
     """Correct the p-values of all units of all scores together."""
-    known = [s.p_values if s.p_values is not None and np.ndim(s.p_values) == 1 else None for s in results]
+    known = [_unit_p(s) for s in results]
     sizes = [0 if p is None else len(p) for p in known]
     if not sum(sizes):
         return [None] * len(results)
-    q = adjust_fdr(np.concatenate([np.asarray(p, dtype=np.float64) for p in known if p is not None]))
+    q = adjust_fdr(np.concatenate([p for p in known if p is not None]))
     parts = np.split(q, np.cumsum(sizes)[:-1])
     return [part if p is not None else None for part, p in zip(parts, known, strict=True)]
 

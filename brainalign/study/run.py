@@ -233,8 +233,11 @@ def merge_rdms(parts: Sequence[RDMs]) -> list[RDMs]:
         rows = by_stimuli.setdefault(key, [])
         assert part.table is not None
         for matrix, row in zip(part.values, part.table.to_dict("records"), strict=True):
-            if row not in [known for _, known in rows]:
-                rows.append((matrix, {str(k): v for k, v in row.items()}))
+            label = {str(k): v for k, v in row.items()}
+            if label.get("kind") == "model":
+                label["roi"] = ""  # one network RDM serves every region that is most like it
+            if label not in [known for _, known in rows]:
+                rows.append((matrix, label))
     return [
         RDMs(
             np.stack([m for m, _ in rows]),

@@ -18,7 +18,7 @@ from report_parts import LAYERS, Page, make_rdms, make_scores
 
 from brainalign.errors import DataNotFoundError, InputError
 from brainalign.report import score_table, write_report
-from brainalign.types import RDMs, Scores
+from brainalign.types import NoiseCeiling, RDMs, Scores
 
 SECTIONS = ["claims", "run", "reach", "alarms", "results", "rdms", "table", "methods", "provenance"]
 REMOTE = {
@@ -475,6 +475,10 @@ def test_wrong_results_are_refused(tmp_path):
     """Nothing, something else, a mapping, and a folder as path are errors that say what to do."""
     with pytest.raises(InputError, match="results is empty; give at least one"):
         write_report([], tmp_path / "r.html")
+    with pytest.raises(InputError, match="results is a NoneType; expected a list of at least one Scores"):
+        write_report(None, tmp_path / "r.html")
+    with pytest.raises(InputError, match=r"results is a dict.*profile.values\(\)"):
+        write_report({"a": make_scores()}, tmp_path / "r.html")
     with pytest.raises(InputError, match=r"results\[1\] is a float; expected Scores or RDMs"):
         write_report([make_scores(), 3.0], tmp_path / "r.html")
     with pytest.raises(InputError, match=r"results\[0\] is a dict.*one by one: \[\*profile.values\(\)\]"):
@@ -504,3 +508,85 @@ def test_caller_settings_survive(tmp_path):
         write_report([make_scores()], tmp_path / "r.html")
         assert matplotlib.rcParams["text.usetex"] is True
         assert matplotlib.rcParams["font.size"] == 31.0
+
+
+def test_scores_and_ceilings_over_time(tmp_path):
+    """Scores whose ceiling, folds, interval and p-values have a time axis make a page."""
+    from brainalign.report.figures_units import time_course_numbers
+
+    rng = np.random.default_rng(0)
+    level = rng.uniform(0.6, 0.8, (5, 3))
+    scores = Scores(
+        rng.uniform(0.2, 0.4, (5, 3)),
+        fold_values=rng.uniform(0.2, 0.4, (4, 5, 3)),
+        interval=np.stack([np.full((5, 3), 0.1), np.full((5, 3), 0.5)]),
+        p_values=np.full((5, 3), 0.01),
+        noise_ceiling=NoiseCeiling(level, level - 0.1, level + 0.1, "split_half"),
+        info={"times": [0.0, 0.1, 0.2]},
+    )
+    path = write_report([scores], tmp_path / "r.html", figures_folder=tmp_path / "f")
+    assert "Time course" in Page(path.read_text()).text
+    row = score_table([scores]).iloc[0]
+    assert row["ceiling"] == pytest.approx(level.mean())
+    assert row["normalised"] == pytest.approx(scores.values.mean() / level.mean())
+    np.testing.assert_allclose(time_course_numbers(scores)["noise_ceiling"], level.mean(0))
+
+
+def test_words_on_p_follow_the_scores(tmp_path):
+    """The note below the table says of a region's p what is true of it: permuted mean, bound, or both."""
+    bound = make_scores(p=0.01)
+    permuted = make_scores(
+        p=0.01, permutation={"n": 1000, "region_p": dict.fromkeys(("all", "V1", "V4"), 0.01)}
+    )
+    for found, mean, median in (([bound], 0, 1), ([permuted], 1, 0), ([bound, permuted], 1, 1)):
+        text = Page(write_report(found, tmp_path / "r.html").read_text()).text.split("Bold rows")[1]
+        text = text.split("Methods")[0]
+        assert ("mean score under the same permutations" in text) == mean
+        assert ("a bound from their median" in text) == median
+
+
+def test_quiet_checks_read_as_findings(tmp_path):
+    """What was checked and not found is told as a statement, for one group and for several."""
+    one = [make_scores(), make_scores(0.2, model="pixels", role="control")]
+    two = [*one, make_scores(identity={"subject": "s2"})]
+    for found in (one, two):
+        text = Page(write_report(found, tmp_path / "r.html").read_text()).text
+        quiet = text.split("Checked, nothing found")[1].split("Could not be checked")[0]
+        assert "No guard was overruled" in quiet
+        assert "No score below chance" in quiet
+        assert "Below chance" not in quiet
+
+
+def test_regions_are_not_called_units():
+    """A row of RSA or CKA stands for a region: no share of significant units, no mean over units."""
+    from brainalign.report import plot_layer_profile, plot_model_comparison
+
+    units = pd.DataFrame({"unit_id": ["V1", "V4"], "n_units": [40, 50]})
+    scores = Scores(
+        np.array([0.1, 0.2]),
+        units,
+        "cka_debiased",
+        {"model": "net", "layer": "a", "analysis": "cka"},
+        p_values=np.array([0.01, 0.02]),
+    )
+    assert score_table([scores])["share_significant"].isna().all()
+    assert plot_layer_profile([scores]).get_ylabel() == "CKA (debiased)"
+    assert plot_model_comparison([scores]).get_xlabel() == "CKA (debiased)"
+
+
+def test_shared_network_rdm_is_drawn_once():
+    """Regions that share their most similar network RDM share its picture, titled by model and layer."""
+    from brainalign.report.pictures import rdm_pictures
+
+    brains, model = make_rdms(k=2), make_rdms(seed=1).values[0]
+    rows = [{"kind": "brain", "roi": r, "name": r, "model": "", "layer": ""} for r in ("V1", "V4")]
+    rows += [
+        {"kind": "model", "roi": r, "name": "net fc", "model": "net", "layer": "fc"} for r in ("V1", "V4")
+    ]
+    rdms = RDMs(np.stack([*brains.values, model, model]), brains.stimulus_id, pd.DataFrame(rows))
+    found = list(rdm_pictures([rdms, rdms]))
+    titles = [p.title for p in found if p.name.startswith("rdm ")]
+    assert titles == ["Brain: RDM of V1", "Network: RDM of net fc", "Brain: RDM of V4"]
+    caption = found[1].caption
+    assert caption.startswith("The most similar RDM of 1 to V1 (Spearman")
+    assert " and V4 (Spearman" in caption

@@ -158,6 +158,36 @@ def test_report_again(study_file, tmp_path):
         report_from(tmp_path / "out")
 
 
+def test_recording_with_times_reaches_the_report(study_file, tmp_path):
+    """Responses with repeats and times go from the folder to the table and the page."""
+    folder = tmp_path / "recording"
+    still = np.load(folder / "responses.npy")
+    rng = np.random.default_rng(0)
+    timed = rng.standard_normal((*still.shape, 4)).astype(np.float32)
+    timed[..., 2] += 3 * still
+    np.save(folder / "responses.npy", timed)
+    np.save(folder / "times.npy", np.array([0.0, 0.1, 0.2, 0.3]))
+    result = run(study_file, tmp_path / "out", 'analyses=["encoding"]')
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert result.table["value"].notna().all()
+
+
+def test_units_without_every_stimulus_are_left_out_of_rsa(study_file, tmp_path):
+    """The number of units of RSA and CKA counts those that entered; a region of one unit has no value."""
+    folder = tmp_path / "recording"
+    values = np.load(folder / "responses.npy")
+    values[0, 0, :] = np.nan
+    values[:, 1, :] = np.nan
+    np.save(folder / "responses.npy", values)
+    table = run(study_file, tmp_path / "out", 'analyses=["rsa", "cka"]').table.set_index(
+        ["model", "analysis", "roi"]
+    )
+    assert table.loc[("sharp", "cka", "all"), "n_units"] == 4
+    assert table.loc[("sharp", "cka", "V1"), "n_units"] == 1
+    assert np.isnan(table.loc[("sharp", "rsa", "V1"), "value"])
+    assert table.loc[("sharp", "rsa", "V2"), "value"] > 0
+
+
 @pytest.mark.real
 def test_study_of_own_features(tmp_path, real_data):
     """Features that came with a dataset are a model by name; unknown ones are named."""
