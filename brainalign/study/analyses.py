@@ -76,7 +76,7 @@ def _similarity(
     study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
 ) -> tuple[list[Scores], RDMs | None]:
     """RSA and CKA: every layer against every region, over the same stimuli."""
-    brain, ids = stimulus_means(inputs.responses)
+    brain, ids = standardised_means(inputs.responses)
     first = next(iter(features.values()))
     rows = join_rows(first, brain, name="features")
     layers = {name: part.array()[rows] for name, part in features.items()}
@@ -111,7 +111,7 @@ def _similarity(
     return scores, _rdms(study, cell, layers, values, regions, found, ids) if known else None
 
 
-def stimulus_means(responses: Responses) -> tuple[Responses, np.ndarray]:
+def standardised_means(responses: Responses) -> tuple[Responses, np.ndarray]:
     """Responses averaged over repeats, (n_stimuli, n_units), and the stimulus ids.
 
     Responses of several sessions or runs are z-scored within each first.

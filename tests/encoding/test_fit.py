@@ -127,7 +127,6 @@ def test_own_test_set_is_never_seen_before_it_is_scored():
     F = layers()
     is_test = np.arange(80) % 4 == 0
     R = responses(F, split=np.where(is_test, "test", "train"))
-    assert R.samples is not None
     fit = ba.fit_encoding(features=F, responses=R, keep_predictions=True, keep_model=True, **FAST)
     assert fit.scores.n_test == is_test.sum()
     assert len(fit.scores.observed) == is_test.sum()

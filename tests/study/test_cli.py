@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from study_cases import STUDY, make_folder
 
 
 def brainalign(*arguments, env=None, cwd=None):
@@ -21,14 +20,6 @@ def brainalign(*arguments, env=None, cwd=None):
         timeout=300,
         env={**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1", **(env or {})},
     )
-
-
-@pytest.fixture
-def study_file(tmp_path):
-    folder = make_folder(tmp_path / "recording")
-    file = tmp_path / "small.toml"
-    file.write_text(STUDY.format(path=folder))
-    return file
 
 
 def test_run_writes_results_and_says_where(study_file, tmp_path):
