@@ -19,7 +19,7 @@ def join_keys(features: Responses, responses: Responses) -> list[str]:
 
     Trials: `stimulus_id` (else `sample_id`, where only the condition is known). Blocks and
     continuous designs: run (or story) and onset, which the features must share, within the
-    session where both sides know it.
+    subject and session where both sides know them; onset alone where neither has runs.
     """
     design = responses.info.get("design")
     left, right = responses.samples, features.samples
@@ -37,17 +37,21 @@ def join_keys(features: Responses, responses: Responses) -> list[str]:
             side = "features" if "stimulus_id" in left else "responses"
             raise AlignmentError(f"the {side} have no stimulus_id column, the other side has; both need it")
         return ["sample_id"]
-    for unit in ("run", "story"):
-        keys = [unit, "onset"]
-        if all(k in left and k in right for k in keys):
-            # run 1 of one session is not run 1 of another
-            both = all("session" in table and table["session"].notna().any() for table in (left, right))
-            return ["session", *keys] if both else keys
+    run = next((c for c in ("run", "story") if c in left and c in right), None)
+    one_recording = not any(c in table for c in ("run", "story") for table in (left, right))
+    if "onset" in left and "onset" in right and (run is not None or one_recording):
+        # run 1 of one session, or of one person, is not run 1 of another
+        wider = [c for c in ("subject", "session") if _both_know(c, left, right)]
+        return [*wider, *([run] if run else []), "onset"]
     raise AlignmentError(
         f"a {design} design joins by run (or story) and onset [s]; the responses have "
         f"{sorted(left.columns)}, the features {sorted(right.columns)}. Put the features on the "
         "samples of the responses first"
     )
+
+
+def _both_know(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:
+    return all(column in table and table[column].notna().all() for table in (left, right))
 
 
 def join_rows(features: Responses, responses: Responses, *, name: str = "features") -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from brainalign.encoding._description import known_facts, versions
 from brainalign.encoding.fit import EncodingFit, fit_encoding
+from brainalign.encoding.lags import scan_lags
 from brainalign.encoding.ranking import rank_scores
 
-__all__ = ["EncodingFit", "fit_encoding", "known_facts", "rank_scores", "versions"]
+__all__ = ["EncodingFit", "fit_encoding", "known_facts", "rank_scores", "scan_lags", "versions"]

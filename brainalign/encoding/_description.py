@@ -19,6 +19,7 @@ from brainalign.encoding._inputs import Problem
 from brainalign.encoding._selection import region_of_targets
 from brainalign.regression import RidgeCV
 from brainalign.types import NoiseCeiling, Responses, Scores
+from brainalign.types._geometry import geometry_of
 
 
 @dataclass
@@ -260,6 +261,9 @@ def known_facts(features: Any, responses: Any) -> dict[str, Any]:
         known = ("source", "citation", "licence", "species", "recording", "unit")
         facts = {name: responses.info[name] for name in known if responses.info.get(name)}
         out = {"dataset": facts, "simulated": bool(responses.info.get("simulated", False))}
+        out.update(geometry_of(responses.info))
+        if responses.info.get("planted"):
+            out["planted"] = dict(responses.info["planted"])
     for part in _parts(features)[:1]:
         names = ("model", "pool", "preprocessing", "weights_digest", "dtype", "untrained", "citation")
         out["model"] = {name: part.info[name] for name in names if part.info.get(name) is not None}

@@ -86,6 +86,8 @@ def fold_rows(problem: Problem, train: np.ndarray, test: np.ndarray, options: Op
     parts = recording_parts(problem.samples)
     if parts is not None:
         values = standardise_parts(values, parts, train)
+    if problem.confounds is not None:
+        values = without_confounds(values, problem.confounds, train)
     single = np.arange(len(values))
 
     def gather(rows: np.ndarray, average: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,16 +182,36 @@ def inner_scores(estimator: Any, X: np.ndarray, Y: np.ndarray, rows: FoldRows) -
         return np.asarray(np.where(known, scores, 0).sum(0) / known.sum(0))
 
 
+def without_confounds(values: np.ndarray, confounds: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Residuals of all rows after least squares on the training rows, like `values`."""
+    design = np.column_stack([np.ones(len(confounds)), confounds])
+    # one scale for all columns: a confound in mm beside one in radian is no reason to lose it
+    design = design / np.maximum(np.abs(design).max(axis=0), np.finfo(np.float64).tiny)
+    weights = np.linalg.pinv(design[train]) @ values[train]
+    return np.asarray(values - (design @ weights).astype(values.dtype))
+
+
+def feature_part(problem: Problem, name: str, rows: FoldRows) -> tuple[np.ndarray, np.ndarray]:
+    """One feature space on the training and on the test rows, without what confounds explain."""
+    train, test = problem.feature_rows(name, rows.train), problem.feature_rows(name, rows.test)
+    if problem.confounds is None:
+        return train, test
+    both = np.concatenate([train, test])
+    confounds = problem.confounds[np.concatenate([rows.train, rows.test])]
+    both = without_confounds(both, confounds, np.arange(len(train)))
+    return both[: len(train)], both[len(train) :]
+
+
 def scaled_features(
     problem: Problem, names: list[str], rows: FoldRows, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of training and test rows, scaled by statistics of the training rows alone."""
     train, test = [], []
     for name in names:
-        X = problem.feature_rows(name, rows.train)
+        X, X_new = feature_part(problem, name, rows)
         mean, scale = feature_scale(X, rows.weights, options.feature_scaling)
         train.append((X - mean) / scale)
-        test.append((problem.feature_rows(name, rows.test) - mean) / scale)
+        test.append((X_new - mean) / scale)
     return np.concatenate(train, axis=1), np.concatenate(test, axis=1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Problem:
     """Responses (n_samples, n_targets) and, per feature space, the row of each sample.
 
     `keys` (n_samples,) tells which samples are repeats of one stimulus; `shape` is the
-    shape of one row of the responses, (n_units,) or (n_units, n_times).
+    shape of one row of the responses, (n_units,) or (n_units, n_times); `confounds`
+    (n_samples, n_confounds) is regressed out within every fold.
     """
 
     features: dict[str, Any]
@@ -36,6 +37,7 @@ class Problem:
     groups: np.ndarray | None
     shape: tuple[int, ...]
     info: dict[str, Any]
+    confounds: np.ndarray | None = None
 
     def feature_rows(self, name: str, samples: np.ndarray) -> np.ndarray:
         """Features of these samples, (n, n_features); reads only the rows it needs."""
@@ -219,6 +221,31 @@ def check_repeats(problem: Problem, repeats: str) -> None:
                 f"features {name!r} differ between trials of one stimulus, and averages need one row for "
                 "each; use repeats='single'"
             )
+
+
+def with_confounds(problem: Problem, confounds: Any, responses: Any, repeats: str) -> Problem:
+    """Put the confounds on the samples: joined like features, or by position."""
+    if confounds is None:
+        return problem
+    if repeats != "single" and len(set(problem.keys)) < len(problem.keys):
+        raise InputError(
+            "confounds belong to single samples, and repeats of a stimulus are averaged here; use "
+            "repeats='single', or remove the confounds before"
+        )
+    n = len(problem.values)
+    if isinstance(confounds, Responses):
+        if not isinstance(responses, Responses):
+            raise AlignmentError(
+                "confounds are Responses with ids and the responses a plain array; give both alike"
+            )
+        values = as_matrix("confounds", confounds.array())[join_rows(confounds, responses, name="confounds")]
+    else:
+        values = as_matrix("confounds", confounds)
+        _same_length("confounds", len(values), n)
+    _finite_features("confounds", values)
+    if values.shape[1] >= n:
+        raise ShapeError(f"{values.shape[1]} confounds for {n} samples; they would explain everything")
+    return replace(problem, confounds=values.astype(np.float64))
 
 
 def _labels(groups: Any, n: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from brainalign.design import feature_scale, selection_regions
 from brainalign.encoding._folds import (
     FoldRows,
     Options,
+    feature_part,
     fit_weighted,
     fold_estimator,
     fold_rows,
@@ -100,7 +101,7 @@ def fit_model(problem: Problem, spaces: list[list[str]], options: Options, selec
     for names in spaces:
         X = []
         for name in names:
-            values = problem.feature_rows(name, rows.train)
+            values = feature_part(problem, name, rows)[0]
             scalings[name] = feature_scale(values, rows.weights, options.feature_scaling)
             X.append((values - scalings[name][0]) / scalings[name][1])
         estimator, score = _fit_one(problem, np.concatenate(X, axis=1), rows, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from brainalign._checks import one_of
 from brainalign._threads import side_by_side
-from brainalign.design import REPEATS, Splits, make_splits, named_regions, selection_regions
+from brainalign.design import REPEATS, TIME_INDEX, Splits, make_splits, named_regions, selection_regions
 from brainalign.encoding._description import Description, FoldResults, known_facts, known_identity
 from brainalign.encoding._folds import (
     FoldFit,
@@ -29,12 +29,13 @@ from brainalign.encoding._inference import (
     region_draws,
     score_fold,
 )
-from brainalign.encoding._inputs import Problem, check_repeats, prepare
+from brainalign.encoding._inputs import Problem, check_repeats, prepare, with_confounds
 from brainalign.encoding._model import EncodingModel, fit_model
 from brainalign.encoding._selection import region_of_targets, winners
+from brainalign.encoding._time import default_gap, longest_delay, time_facts, time_problem
 from brainalign.errors import InputError
 from brainalign.regression import RidgeCV
-from brainalign.types import Scores
+from brainalign.types import NoiseCeiling, Scores
 
 METRICS = ("pearson", "r2_train_mean", "r2", "explained_variance")
 
@@ -50,11 +51,14 @@ class EncodingFit:
     layer_scores : {name: Scores}, each feature space on its own on the same folds: a
         description. Its best entry was picked with the test rows in sight and is no claim.
     model : the model refitted on all rows (``keep_model=True``), or None
+    controls : {"time index": Scores} for blocks and continuous designs: what the time since
+        the start of the run explains on the same folds. A claim that is no better is none.
     """
 
     scores: Scores
     layer_scores: dict[str, Scores]
     model: EncodingModel | None = field(default=None, repr=False)
+    controls: dict[str, Scores] = field(default_factory=dict)
 
     def predict(self, features: Any) -> np.ndarray:
         """Predict responses to new stimuli, (n_samples, n_units); needs ``keep_model=True``."""
@@ -84,6 +88,8 @@ def fit_encoding(
     groups: Any = None,
     design: str | None = None,
     gap: int | None = None,
+    confounds: Any = None,
+    time_control: bool = True,
     repeats: str = "average",
     feature_scaling: str | None = "trace",
     metric: str = "pearson",
@@ -118,7 +124,13 @@ def fit_encoding(
     n_folds, inner_folds : folds of the claim, and of the choices inside its training rows
     groups : (n_samples,) labels of rows that must stay together, or None
     design : for plain arrays: ``"trials"``, ``"blocks"`` or ``"continuous"``
-    gap : samples left out between training and test of contiguous blocks; None: a tenth of a block
+    gap : samples left out between training and test of contiguous blocks; None: the largest
+        of a tenth of a block, the autocorrelation length of the responses, and the delays of
+        the features plus 10 s of haemodynamic response (slow recordings)
+    confounds : Responses (joined like features) or array (n_samples, n_confounds), or None;
+        motion, for instance: regressed out of responses and features by the training rows
+        of each fold
+    time_control : fit the time index beside a claim on blocks or a continuous design
     repeats : ``"average"`` (means with their counts as weights), ``"single"``,
         ``"train_single"`` (single trials in training, means in test)
     feature_scaling : ``"trace"`` (one number per feature space), ``"column"``, None; fitted
@@ -168,6 +180,8 @@ def fit_encoding(
     _check_options(combine, repeats, metric, scoring_over, n_permutations, n_bootstrap, estimator)
     problem = prepare(features, responses, groups=groups, design=design, splits=splits)
     check_repeats(problem, repeats)
+    problem = with_confounds(problem, confounds, responses, repeats)
+    gap = default_gap(problem, longest_delay(features), n_folds) if gap is None else gap
     options = Options(estimator, repeats, feature_scaling, inner_folds, gap, metric, random_state, allow)
     held_out = make_splits(
         problem.samples,
@@ -185,7 +199,13 @@ def fit_encoding(
     describe = Description(problem, held_out, options, scoring_over, n_bootstrap, combine, select, all_names)
     tested = np.concatenate([test for _, test in held_out.folds])
     bound, why_not = ceiling(problem, tested, options)
-    base = {**known_facts(features, responses), **(info or {}), **describe.common(), "no_ceiling": why_not}
+    base = {
+        **known_facts(features, responses),
+        **(info or {}),
+        **describe.common(),
+        **time_facts(problem, features),
+        "no_ceiling": why_not,
+    }
     identity = {**known_identity(features, responses), **(identity or {})}
     p_values = None
     if n_permutations:
@@ -217,7 +237,29 @@ def fit_encoding(
         for position, name in enumerate(all_names if combine == "select" else [])
     }
     model = fit_model(problem, spaces, options, select) if keep_model else None
-    return EncodingFit(claim, profile, model)
+    controls = {}
+    if time_control and problem.design != "trials":
+        controls[TIME_INDEX] = _fit_time(describe, select, n_bootstrap, bound, base, identity)
+    return EncodingFit(claim, profile, model, controls)
+
+
+def _fit_time(
+    describe: Description,
+    select: str,
+    n_bootstrap: int,
+    bound: NoiseCeiling | None,
+    base: dict[str, Any],
+    identity: Mapping[str, str],
+) -> Scores:
+    """Scores of the time index on the folds of the claim."""
+    problem = time_problem(describe.problem)
+    options = replace(describe.options, estimator=None, feature_scaling="trace")
+    own = replace(describe, problem=problem, options=options, names=[TIME_INDEX], combine="select")
+    run = _run_folds(problem, [[TIME_INDEX]], describe.splits, options, select, n_bootstrap, False)
+    facts = {k: v for k, v in base.items() if k not in ("permutation", "model", "delays", "delays_s")}
+    facts = {**facts, **own.common(), "role": "control"}
+    named = {**identity, "model": TIME_INDEX, "layer": TIME_INDEX}
+    return own.claim(run, [[TIME_INDEX]], bound, None, facts, named, False)
 
 
 def _check_exchange(problem: Problem, repeats: str) -> None:

@@ -1,6 +1,7 @@
 """Arrays to inference: noise ceilings, permutation, bootstrap, multiple tests."""
 
 from brainalign.statistics.bootstrap import bootstrap_pearson
+from brainalign.statistics.intersubject import intersubject_correlation
 from brainalign.statistics.multiple_tests import adjust_fdr, few_permutations
 from brainalign.statistics.noise_ceiling import noise_ceiling, split_half, variance_components
 from brainalign.statistics.permutation import exchange_rows, permutation_p_values
@@ -12,6 +13,7 @@ __all__ = [
     "bootstrap_pearson",
     "exchange_rows",
     "few_permutations",
+    "intersubject_correlation",
     "noise_ceiling",
     "permutation_p_values",
     "rsa_noise_ceiling",

@@ -1,0 +1,222 @@
+"""Representations that change over time: an RDM, a similarity and its p-value for every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign._checks import lookup
+from brainalign.comparison._pairing import finite_matrix, paired, stimulus_means
+from brainalign.comparison.measures import Measure, check_size, find_measure, inner_product
+from brainalign.comparison.rdms import DISTANCES
+from brainalign.errors import AlignmentError, ShapeError
+from brainalign.types import RDMs, Responses
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+_ROUNDING = 1e-12
+_BLOCK_BYTES = 2**28
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class TimeComparison:
+    """Similarity of one layer to the responses at every time.
+
+    `values` (n_times,); `p_values` (n_times,) each time on its own, ``(b + 1) / (m + 1)``;
+    `p_corrected` (n_times,) against the largest similarity over all times of each draw
+    (family-wise); both NaN without draws. `times` (n_times,) seconds, or indices.
+    """
+
+    layer: str
+    values: FloatArray
+    p_values: FloatArray
+    p_corrected: FloatArray
+    times: FloatArray
+    n_stimuli: int
+
+
+def time_resolved_rdms(responses: Any, *, distance: str = "correlation") -> RDMs:
+    """Return one RDM for every time.
+
+    Parameters
+    ----------
+    responses : Responses (n_samples, n_units, n_times), the rows of a stimulus averaged
+        first; or array (n_stimuli, n_units, n_times)
+    distance : as in `rdm`
+
+    Returns
+    -------
+    RDMs (n_times, n_stimuli, n_stimuli), float64; its table has the column `time` [s]
+    (indices for arrays).
+
+    Raises
+    ------
+    ShapeError
+        There is no time axis, or one unit only (correlation).
+    AlignmentError
+        Rows have no stimulus_id.
+    InputError
+        Values are not finite.
+
+    Notes
+    -----
+    Cost: n_times n_stimuli^2 n_units; the result takes 8 n_times n_stimuli^2 bytes. Source:
+    Cichy, Pantazis & Oliva 2014, DOI 10.1038/nn.3635.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(6, 5, 3))
+    >>> time_resolved_rdms(x).values.shape
+    (3, 6, 6)
+    """
+    function = lookup("distance", distance, DISTANCES)
+    values, ids, times = _stimuli_over_time(responses)
+    matrices = np.stack([function(values[:, :, t]) for t in range(values.shape[2])])
+    table = pd.DataFrame({"time": times})
+    return RDMs(matrices, ids, table, {"distance": str(distance)})
+
+
+def compare_over_time(
+    features: Mapping[str, Any],
+    responses: Any,
+    *,
+    measure: str | Measure = "rsa_spearman",
+    n_permutations: int = 0,
+    options: Mapping[str, Any] | None = None,
+    random_state: int = 0,
+) -> list[TimeComparison]:
+    """Compare layers with responses at every time: time-resolved RSA or CKA.
+
+    Parameters
+    ----------
+    features : {layer: Responses or array (n_stimuli, n_features)}
+    responses : Responses (n_samples, n_units, n_times), or array (n_stimuli, n_units, n_times)
+    measure, options : as in `compare`
+    n_permutations : draws of the Mantel test; each draw puts the stimuli of the responses in
+        one order for all times and layers; 0: no p-values
+    random_state : seed
+
+    Returns
+    -------
+    list of TimeComparison, in the order of `features`
+
+    Raises
+    ------
+    ShapeError
+        The responses have no time axis; rows differ in number.
+    AlignmentError, InputError
+        As in `compare`.
+
+    Notes
+    -----
+    Cost: per time one representation O(n^2 n_units); per draw n^2 n_times per layer. Times
+    are worked on in blocks of 256 MB. The family-wise p-value uses the maximum over times
+    (Nichols & Holmes 2002, DOI 10.1002/hbm.1058).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(12, 4))
+    >>> y = np.stack([rng.normal(size=(12, 4)), x], axis=2)
+    >>> found = compare_over_time({"a": x}, y, measure="cka", n_permutations=99)
+    >>> int(found[0].values.argmax()), float(found[0].p_corrected[1])
+    (1, 0.01)
+    """
+    chosen = find_measure(measure, options)
+    settings = dict(options or {})
+    layers, brain, times = _paired_over_time(features, responses)
+    check_size(chosen, len(brain))
+    models = [chosen.represent(x, **settings) for x in layers]
+    values = np.full((len(models), brain.shape[2]), np.nan)
+    # the largest similarity over all times, of each draw
+    highest = np.full((n_permutations, len(models)), -np.inf)
+    counts = np.zeros_like(values)
+    for block, matrices in _blocks(chosen, brain, settings):
+        values[:, block] = [[chosen.between(a, m) for m in matrices] for a in models]
+        for start, null in _nulls(chosen, models, matrices, n_permutations, random_state):
+            counts[:, block] += (null >= values[:, block] - _ROUNDING).sum(axis=0)
+            part = highest[start : start + len(null)]
+            np.maximum(part, np.where(np.isnan(null), -np.inf, null).max(axis=2), out=part)
+    p_values, corrected = np.full_like(values, np.nan), np.full_like(values, np.nan)
+    if n_permutations:
+        above = (highest[:, :, None] >= values[None] - _ROUNDING).sum(axis=0)
+        missing = np.isnan(values)
+        p_values = np.where(missing, np.nan, (counts + 1) / (n_permutations + 1))
+        corrected = np.where(missing, np.nan, (above + 1) / (n_permutations + 1))
+    return [
+        TimeComparison(name, values[i], p_values[i], corrected[i], times, len(brain))
+        for i, name in enumerate(features)
+    ]
+
+
+def _blocks(
+    chosen: Measure, brain: FloatArray, settings: dict[str, Any]
+) -> Iterator[tuple[slice, list[Any]]]:
+    """What the responses become at each time, some times at once."""
+    n, _, n_times = brain.shape
+    size = max(1, _BLOCK_BYTES // (8 * n * n))
+    for start in range(0, n_times, size):
+        block = slice(start, min(start + size, n_times))
+        yield block, [chosen.represent(brain[:, :, t], **settings) for t in range(block.start, block.stop)]
+
+
+def _nulls(
+    chosen: Measure, models: list[Any], matrices: list[Any], n_permutations: int, seed: int
+) -> Iterator[tuple[int, FloatArray]]:
+    """Similarities under exchanged stimuli, (n_batch, n_layers, n_times); equal orders in every block."""
+    rng = np.random.default_rng(seed)
+    flat = np.stack([m.ravel() for m in matrices]) if chosen.between is inner_product else None
+    for start in range(0, n_permutations, _BATCH):
+        orders = [rng.permutation(len(models[0])) for _ in range(min(_BATCH, n_permutations - start))]
+        out = np.empty((len(orders), len(models), len(matrices)))
+        for position, a in enumerate(models):
+            # one order of the network's stimuli is the inverse order of the brain's
+            moved = [a[order][:, order] for order in orders]
+            if flat is not None:
+                out[:, position] = np.stack([m.ravel() for m in moved]) @ flat.T
+            else:
+                out[:, position] = [[chosen.between(m, b) for b in matrices] for m in moved]
+        yield start, out
+
+
+def _stimuli_over_time(responses: Any) -> tuple[FloatArray, np.ndarray, FloatArray]:
+    """Means of each stimulus (n_stimuli, n_units, n_times), the ids, the times."""
+    flat, shape, times = _flattened(responses)
+    if isinstance(flat, Responses):
+        means = stimulus_means("responses", flat)
+        return means.values.reshape(-1, *shape), means.stimulus_id, times
+    values = finite_matrix("responses", flat).reshape(-1, *shape)
+    return values, np.array([str(i) for i in range(len(values))], dtype=object), times
+
+
+def _flattened(responses: Any) -> tuple[Any, tuple[int, int], FloatArray]:
+    """The same responses without a time axis, the shape of one row, and the times."""
+    is_responses = isinstance(responses, Responses)
+    values = responses.array() if is_responses else np.asarray(responses)
+    if values.ndim != 3:
+        raise ShapeError(f"the responses have shape {values.shape}; expected (n_samples, n_units, n_times)")
+    if not is_responses:
+        return values.reshape(len(values), -1), values.shape[1:], np.arange(values.shape[2], dtype=float)
+    flat = replace(responses, values=values.reshape(len(values), -1), units=None, times=None)
+    return flat, values.shape[1:], np.asarray(responses.times, dtype=float)
+
+
+def _paired_over_time(
+    features: Mapping[str, Any], responses: Any
+) -> tuple[list[FloatArray], FloatArray, FloatArray]:
+    """Each layer and the responses on one stimulus axis, that of the first layer."""
+    flat, shape, times = _flattened(responses)
+    layers, brain = [], None
+    for name, x in features.items():
+        first, second = paired(x, flat)
+        if brain is not None and not np.array_equal(brain, second):
+            raise AlignmentError(f"layer {name!r} has its stimuli in another order than the layers before it")
+        layers.append(first)
+        brain = second
+    if brain is None:
+        raise ShapeError("features are empty; expected at least one layer")
+    return layers, brain.reshape(-1, *shape), times

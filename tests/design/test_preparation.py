@@ -1,0 +1,73 @@
+"""Responses and features of time designs made ready alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainalign import design
+from brainalign.errors import AlignmentError, InputError
+from brainalign.types import Responses
+
+
+def recording(values=None, runs=2, n=60):
+    samples = pd.DataFrame(
+        {"run": np.repeat(np.arange(runs), n).astype(str), "onset": np.tile(np.arange(n) * 2.0, runs)}
+    )
+    values = np.random.default_rng(0).standard_normal((runs * n, 3)) if values is None else values
+    return Responses(values, samples, info={"design": "continuous"})
+
+
+def test_both_sides_lose_the_same_drift():
+    """Features that are a part of the responses still are after the filter."""
+    bold = recording()
+    part = Responses(bold.values[:, :1], bold.samples)
+    y = design.prepare_responses(bold, high_pass_s=60, detrend=True)
+    x = design.prepare_features(part, bold, high_pass_s=60, detrend=True)
+    assert np.allclose(x.values[:, 0], y.values[:, 0])
+    assert y.info["preparation"] == [
+        "linear trend removed per run",
+        "high-pass 60 s per run (discrete cosines)",
+    ]
+
+
+def test_delayed_features_say_their_delays_in_samples_and_seconds():
+    """Units are named by delay; a layer with a mean is centred before zeros enter."""
+    bold = recording()
+    layer = Responses(np.full((120, 1), 5.0) + bold.values[:, :1], bold.samples)
+    out = design.prepare_features(layer, bold, delays=[2, 3])
+    assert list(out.units.index) == ["0 @ 2", "0 @ 3"]
+    assert out.info["delays_s"] == [4.0, 6.0]
+    assert np.abs(out.values).max() < 6
+    assert (out.values[[0, 1, 60, 61], 0] == 0).all()
+
+
+def test_features_in_another_order_are_joined_by_run_and_onset():
+    """Rows are never taken by position."""
+    bold = recording()
+    order = np.random.default_rng(1).permutation(120)
+    shuffled = Responses(bold.values[order], bold.samples.iloc[order])
+    out = design.prepare_features(shuffled, bold)
+    assert np.array_equal(out.values, bold.values)
+    with pytest.raises(AlignmentError, match="have no row in the features"):
+        design.prepare_features(shuffled.select(samples=np.arange(100)), bold)
+
+
+def test_the_time_index_is_the_same_in_every_run():
+    """It knows the place in the run and nothing else."""
+    out = design.time_index(recording()).values
+    assert np.array_equal(out[:60], out[60:])
+    assert np.linalg.matrix_rank(out[:60]) == out.shape[1]
+
+
+def test_trials_have_no_delays():
+    """A filter over trials would mix stimuli."""
+    trials = Responses(np.zeros((4, 1)), info={"design": "trials"})
+    for call in (
+        lambda: design.prepare_responses(trials, detrend=True),
+        lambda: design.prepare_features(trials, trials),
+        lambda: design.time_index(trials),
+    ):
+        with pytest.raises(InputError, match="are for 'blocks' and"):
+            call()
