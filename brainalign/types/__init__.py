@@ -7,8 +7,10 @@ Nouns select and convert; analysis lives in functions.
 
 from brainalign.types._tables import content_hash
 from brainalign.types.dataset import Dataset
-from brainalign.types.recordings import DESIGNS, RDMs, Responses, Stimuli
+from brainalign.types.rdms import RDMs
+from brainalign.types.recordings import DESIGNS, Responses
 from brainalign.types.scores import IDENTITY, NoiseCeiling, Scores
+from brainalign.types.stimuli import Stimuli
 
 __all__ = [
     "DESIGNS",

@@ -73,3 +73,15 @@ def _text_column(column: pd.Series[Any]) -> pd.Series[Any]:
         else:
             out.append(str(value))
     return pd.Series(np.array(out, dtype=object), index=column.index, name=column.name, dtype=object)
+
+
+def positions(name: str, index: Any, n: int) -> np.ndarray:
+    """Integer positions of a boolean mask over `n` rows, or of positions themselves."""
+    array = np.asarray(index)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise ShapeError(f"the mask over {name} has shape {array.shape}; expected ({n},)")
+        return np.flatnonzero(array)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(f"{name} must be selected by a boolean mask or by integer positions")
+    return array.astype(np.intp)

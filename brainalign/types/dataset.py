@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brainalign.errors import AlignmentError
-from brainalign.types.recordings import RDMs, Responses, Stimuli
+from brainalign.types.rdms import RDMs
+from brainalign.types.recordings import Responses
+from brainalign.types.stimuli import Stimuli
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,6 +133,118 @@ class Scores:
             per_unit = per_unit[:, None]
         return np.broadcast_to(per_unit, self.values.shape)
 
+    def to_nifti(self, *, values: Any = None, fill: float = float("nan")) -> Any:
+        """The scores as an image of the grid that the responses were recorded on.
+
+        Parameters
+        ----------
+        values : what to map in place of the scores, (n_units,) or (n_units, n_times): for
+            instance ``scores.p_values``, ``scores.normalised()``, ``scores.noise_ceiling.values``
+        fill : value of the voxels without a unit
+
+        Returns
+        -------
+        nibabel.Nifti1Image
+            float32, (ni, nj, nk), or one volume per time (ni, nj, nk, n_times). sform and qform
+            are the affine of the input [mm] (qform is left unset where it cannot hold shear).
+
+        Raises
+        ------
+        InputError
+            The units have no voxel indices, or `info` no affine; a voxel occurs twice, lies
+            outside the volume, or its x, y, z [mm] are not where the affine puts it.
+        ShapeError
+            `values` of another length than the units.
+
+        Examples
+        --------
+        >>> units = pd.DataFrame({"i": [0, 1], "j": [0, 0], "k": [0, 0]})
+        >>> grid = {"affine": np.diag([2.0, 2, 2, 1]).tolist(), "volume_shape": [3, 2, 2]}
+        >>> image = Scores([0.1, 0.2], units, info=grid).to_nifti(fill=0)
+        >>> image.shape, round(float(image.get_fdata()[1, 0, 0]), 3)
+        ((3, 2, 2), 0.2)
+        """
+        from brainalign.types._maps import volume_image
+
+        chosen = self.values if values is None else values
+        return volume_image(chosen, self._units(), self.info, fill=fill, name=self._map_name(values))
+
+    def to_gifti(self, *, values: Any = None, fill: float = float("nan")) -> dict[str, Any]:
+        """The scores as one GIFTI image per hemisphere.
+
+        Parameters
+        ----------
+        values, fill : as in `to_nifti`
+
+        Returns
+        -------
+        {"left": nibabel.GiftiImage, "right": nibabel.GiftiImage}
+            Those that ``info["n_vertices"]`` counts; one float32 array per time, with
+            AnatomicalStructurePrimary CortexLeft or CortexRight.
+
+        Raises
+        ------
+        InputError
+            The units have no hemi and vertex, or `info` no n_vertices; a vertex occurs twice or
+            does not exist.
+        ShapeError
+            `values` of another length than the units.
+
+        Examples
+        --------
+        >>> units = pd.DataFrame({"hemi": ["left", "right"], "vertex": [1, 0]})
+        >>> scores = Scores([0.1, 0.2], units, info={"n_vertices": {"left": 2, "right": 2}})
+        >>> scores.to_gifti(fill=0)["right"].agg_data()
+        array([0.2, 0. ], dtype=float32)
+        """
+        from brainalign.types._maps import surface_images
+
+        chosen = self.values if values is None else values
+        return surface_images(chosen, self._units(), self.info, fill=fill, name=self._map_name(values))
+
+    def to_mne(self, *, values: Any = None) -> Any:
+        """The scores as an MNE EvokedArray with the positions of the sensors.
+
+        Scores have no unit, MNE's channels do: plot with ``scalings=1, units="r"``.
+
+        Parameters
+        ----------
+        values : as in `to_nifti`
+
+        Returns
+        -------
+        mne.EvokedArray
+            (n_sensors, n_times), or one sample at 0 s without time. Sensors with a missing
+            score are marked as bad, because one NaN would blank a whole topography.
+
+        Raises
+        ------
+        InputError
+            The units have no ch_type; scores over time without ``info["times"]``, or with
+            times of unequal steps.
+        ShapeError
+            `values` of another length than the units.
+
+        Examples
+        --------
+        >>> units = pd.DataFrame({"unit_id": ["Cz", "Pz"], "ch_type": "eeg"})
+        >>> Scores([[0.1, 0.2], [0.3, 0.4]], units, info={"times": [0.0, 0.01]}).to_mne().data.shape
+        (2, 2)
+        """
+        from brainalign.types._maps import sensor_array
+
+        chosen = self.values if values is None else values
+        return sensor_array(chosen, self._units(), self.info, name=self._map_name(values))
+
+    def _units(self) -> pd.DataFrame:
+        assert self.units is not None
+        return self.units
+
+    def _map_name(self, values: Any) -> str:
+        """What a map shows, as its file says it."""
+        about = ", ".join(v for v in (self.identity["model"], self.identity["layer"]) if v)
+        return ("values" if values is not None else self.metric) + (f" of {about}" if about else "")
+
     def to_frame(self) -> pd.DataFrame:
         """One row per unit (and time): identity, unit labels, value, ceiling, p."""
         assert self.units is not None
