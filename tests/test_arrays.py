@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from brainalign import _arrays
-from brainalign._arrays import available_memory, resolve_device
+from brainalign import _memory
+from brainalign._arrays import resolve_device
+from brainalign._memory import available_memory
 from brainalign.errors import DeviceError
 
 
@@ -47,7 +48,7 @@ def test_free_memory_is_the_smaller_of_machine_and_container(tmp_path, monkeypat
     for name, text in (("max", "1000000"), ("current", "600000"), ("stat", "anon 5\ninactive_file 100000\n")):
         (tmp_path / name).write_text(text)
     files = tuple(str(tmp_path / name) for name in ("max", "current", "stat"))
-    monkeypatch.setattr(_arrays, "_CGROUP_FILES", (("/nowhere", "/nowhere", "/nowhere"), files))
+    monkeypatch.setattr(_memory, "_CGROUP_FILES", (("/nowhere", "/nowhere", "/nowhere"), files))
     assert available_memory() == 500000
     (tmp_path / "stat").unlink()
     assert available_memory() == 400000

@@ -40,7 +40,7 @@ def sample_interval(responses: Responses) -> float:
     """
     for name, value in (("repetition_time", 1.0), ("sampling_rate", -1.0)):
         known = responses.info.get(name)
-        if isinstance(known, (int, float)) and np.isfinite(known) and known > 0:
+        if _positive(known):
             return float(known**value)
     samples = responses.samples
     if samples is not None and "onset" in samples:
@@ -62,7 +62,8 @@ def timelines(responses: Responses) -> dict[tuple[str, ...], Timeline]:
     AlignmentError
         Samples have no onset, or there are several subjects.
     InputError
-        Samples of a run are not in order of time, or not evenly spaced.
+        Samples of a run are not in order of time, not evenly spaced, or at other distances
+        than `info` says.
     """
     samples = responses.samples
     assert samples is not None
@@ -83,6 +84,7 @@ def timelines(responses: Responses) -> dict[tuple[str, ...], Timeline]:
         dt = sample_interval(responses) if not len(steps) else float(np.median(steps))
         if (steps <= 0).any():
             raise InputError(f"run {key[1]!r}: samples are not in order of time")
+        _refuse_contradiction(responses, key[1], dt)
         if (np.abs(steps - dt) > 0.05 * dt).any():
             row = int(rows[np.argmax(np.abs(steps - dt) > 0.05 * dt)])
             raise InputError(
@@ -91,6 +93,25 @@ def timelines(responses: Responses) -> dict[tuple[str, ...], Timeline]:
             )
         out[key] = Timeline(rows, times, dt)
     return out
+
+
+def _refuse_contradiction(responses: Responses, run: str, dt: float) -> None:
+    """Refuse onsets whose steps are not the repetition time: one of them has another unit."""
+    stated = {"repetition_time": "s", "sampling_rate": "Hz"}
+    known = next((name for name in stated if _positive(responses.info.get(name))), None)
+    if known is None:
+        return
+    expected = sample_interval(responses)
+    if abs(dt - expected) > 0.05 * expected:
+        raise InputError(
+            f"run {run!r}: samples['onset'] has steps of {dt:g}, and info[{known!r}]="
+            f"{responses.info[known]:g} {stated[known]} says {expected:g} s; onsets are in seconds, and one "
+            "of the two is wrong"
+        )
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and bool(np.isfinite(value)) and value > 0
 
 
 def event_table(events: Any, responses: Responses) -> pd.DataFrame:

@@ -84,6 +84,14 @@ def join_rows(features: Responses, responses: Responses, *, name: str = "feature
     return index
 
 
+def joined_share(features: Responses, responses: Responses) -> float:
+    """Share of the rows of the responses that have a row of features, 0 to 1."""
+    keys = join_keys(features, responses)
+    labels = _labels(_key_frame(responses, keys))
+    known = set(_labels(_key_frame(features, keys)))
+    return sum(label in known for label in labels) / max(1, len(labels))
+
+
 def _key_frame(table: Responses, keys: list[str]) -> pd.DataFrame:
     samples = table.samples
     assert samples is not None

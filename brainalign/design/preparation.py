@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign.design._events import sample_interval
+from brainalign.design._events import sample_interval, timelines
 from brainalign.design.delays import check_delays, fir_delays
 from brainalign.design.drifts import detrend as remove_trend
 from brainalign.design.drifts import high_pass
-from brainalign.design.join import join_rows
+from brainalign.design.join import join_rows, joined_share
 from brainalign.design.sampling import to_samples
 from brainalign.design.splits import recording_runs
-from brainalign.errors import InputError
+from brainalign.errors import AlignmentError, InputError
 from brainalign.types import Responses
 
 TIME_INDEX = "time index"
@@ -87,6 +87,7 @@ def prepare_features(
     _refuse_trials(responses)
     placed = _on_samples(features, responses, method)
     if len(delays):
+        _check_clock(responses)
         placed = _delayed(placed, responses, check_delays(delays))
     return _filtered(placed, responses, high_pass_s, detrend)
 
@@ -142,6 +143,22 @@ def _refuse_trials(responses: Responses) -> None:
             f"the design of the responses is {responses.info.get('design')!r}; delays, filters and time as a "
             "control are for 'blocks' and 'continuous'"
         )
+    samples = responses.samples
+    if samples is not None and "subject" in samples and samples["subject"].nunique() > 1:
+        raise AlignmentError(
+            f"the responses hold {samples['subject'].nunique()} subjects, one recording after the other; "
+            "select the rows of one"
+        )
+
+
+def _check_clock(responses: Responses) -> None:
+    """Refuse gaps within a run, and onsets that contradict the repetition time.
+
+    A delay of 2 samples, or a period of 128 s, means the same everywhere only on an even clock.
+    """
+    samples = responses.samples
+    if samples is not None and "onset" in samples and samples["onset"].notna().all():
+        timelines(responses)
 
 
 def _on_samples(features: Responses, responses: Responses, method: str) -> Responses:
@@ -149,7 +166,9 @@ def _on_samples(features: Responses, responses: Responses, method: str) -> Respo
     assert samples is not None
     assert own is not None
     run = next((c for c in ("run", "story") if c in samples), None)
-    if "onset" in own and "duration" not in own and (run is None or run in own):
+    on_clock = "onset" in own and "duration" not in own and (run is None or run in own)
+    # moments of their own (words, frames) share hardly an onset with the samples
+    if on_clock and (features.n_samples == responses.n_samples or joined_share(features, responses) >= 0.5):
         index = join_rows(features, responses)
         columns = [c for c in ("session", "run", "story", "onset", "subject") if c in samples]
         return replace(features, values=features.array()[index], samples=samples[columns])
@@ -184,6 +203,7 @@ def _filtered(part: Responses, clock: Responses, high_pass_s: float, detrend: bo
         values = remove_trend(values, runs=runs)
         done.append("linear trend removed per run")
     if high_pass_s:
+        _check_clock(clock)
         values = high_pass(values, dt=sample_interval(clock), cutoff_s=high_pass_s, runs=runs)
         done.append(f"high-pass {high_pass_s:g} s per run (discrete cosines)")
     return replace(part, values=values, info={**part.info, "preparation": done})

@@ -86,7 +86,8 @@ def to_samples(
     table, values, units, info = _moments(source, responses, events)
     out = np.zeros((responses.n_samples, values.shape[1]))
     dropped = 0
-    for key, rows in _by_run(table, lines).items():
+    own = _takes_own_events(source, events)
+    for key, rows in _by_run(table, lines, responses, own=own).items():
         line = lines[key]
         moments = [Event(row, *_times_of(table, row)) for row in rows]
         kept = [event for event in moments if _inside(event, line, outside, table)]
@@ -101,6 +102,13 @@ def _placed(values: np.ndarray, responses: Responses, units: Any, info: Mapping[
     columns = [c for c in ("session", "run", "story", "onset", "subject") if c in _samples(responses)]
     info = {**info, "design": responses.info.get("design")}
     return Responses(values, _samples(responses)[columns], units, info=info)
+
+
+def _takes_own_events(source: Any, events: Any) -> bool:
+    """Tell whether the onsets of a source are those in ``info["events"]`` of the responses."""
+    if source is None:
+        return events is None
+    return events is None and isinstance(source, Responses) and "onset" not in _samples(source)
 
 
 def _is_known_by_sample(source: Any, responses: Responses) -> bool:
@@ -236,21 +244,29 @@ def _shown_stimuli(source: Responses, table: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def _by_run(
-    table: pd.DataFrame, lines: Mapping[tuple[str, ...], Timeline]
+    table: pd.DataFrame,
+    lines: Mapping[tuple[str, ...], Timeline],
+    responses: Responses,
+    *,
+    own: bool,
 ) -> dict[tuple[str, ...], np.ndarray]:
-    """Rows of the moments of each run; every moment must belong to a run of the responses."""
-    columns = [c for i, c in enumerate(("session", "run")) if len({key[i] for key in lines}) > 1]
+    """Rows of the moments of each run; every moment must belong to a run of the responses.
+
+    `own` events came with the responses: those of runs that were not selected are passed over.
+    """
+    has_stories = "story" in _samples(responses) and "run" not in _samples(responses)
+    labels = ("session", "story" if has_stories else "run")
+    if labels[1] not in table and "run" in table:
+        table = table.rename(columns={"run": labels[1]})
+    columns = _run_columns(table, lines, labels)
     if not columns:
         only = next(iter(lines))
         return {only: np.arange(len(table))}
-    for column in columns:
-        if column not in table or table[column].isna().any():
-            raise AlignmentError(
-                f"the responses have several values of {column}, and the events do not all say theirs"
-            )
     found: dict[tuple[str, ...], list[int]] = {key: [] for key in lines}
-    by_label = {tuple(key[("session", "run").index(c)] for c in columns): key for key in lines}
+    by_label = {tuple(key[labels.index(c)] for c in columns): key for key in lines}
     for row, label in enumerate(table[columns].astype(str).itertuples(index=False, name=None)):
+        if label not in by_label and own:
+            continue
         if label not in by_label:
             raise AlignmentError(
                 f"event {row} is in {' + '.join(columns)} {' + '.join(label)!r}, which the responses do not "
@@ -258,6 +274,33 @@ def _by_run(
             )
         found[by_label[label]].append(row)
     return {key: np.array(rows, dtype=np.intp) for key, rows in found.items() if rows}
+
+
+def _run_columns(
+    table: pd.DataFrame, lines: Mapping[tuple[str, ...], Timeline], labels: tuple[str, str]
+) -> list[str]:
+    """Columns that tell the runs of the events apart: all that both sides know.
+
+    A recording of one run still says which: its events may be those of a whole experiment.
+    """
+    samples_know = {c for i, c in enumerate(labels) if any(key[i] not in ("", "None", "nan") for key in lines)}
+    columns = []
+    for i, column in enumerate(labels):
+        stated = column in table and table[column].notna().any()
+        if len({key[i] for key in lines}) > 1 and (not stated or table[column].isna().any()):
+            raise AlignmentError(
+                f"the responses have several values of {column}, and the events do not all say theirs"
+            )
+        if not stated:
+            continue
+        if column in samples_know and table[column].notna().all():
+            columns.append(column)
+        elif table[column].nunique(dropna=False) > 1:
+            raise AlignmentError(
+                f"the events name several values of {column}, and the samples of the responses do not say "
+                f"theirs; give samples[{column!r}], or the events of this recording alone"
+            )
+    return columns
 
 
 def _times_of(table: pd.DataFrame, row: int) -> tuple[float, float]:
@@ -269,7 +312,10 @@ def _inside(event: Event, line: Timeline, outside: str, table: pd.DataFrame) -> 
     """Tell whether an event belongs to the recording; refuse one that does not, unless told to drop it."""
     end = line.times[-1] + line.dt
     slack = 1e-3 * line.dt
-    begins_inside = line.times[0] - slack <= event.onset < end + slack
+    # samples may stand for an instant within a volume (its middle, after slice-time correction):
+    # the recording then began a part of a sample earlier
+    begin = line.dt * np.floor((line.times[0] + slack) / line.dt)
+    begins_inside = begin - slack <= event.onset < end + slack
     # the last block of a run often outlasts its last volume; more than one sample is a fault
     if begins_inside and event.onset + event.duration <= end + line.dt + slack:
         return True
@@ -277,7 +323,7 @@ def _inside(event: Event, line: Timeline, outside: str, table: pd.DataFrame) -> 
         return False
     raise InputError(
         f"event {event.row} ({event.onset:g} to {event.onset + event.duration:g} s) is not inside its run, "
-        f"which was recorded from {line.times[0]:g} to {end:g} s; are onsets in seconds from the start of "
+        f"which was recorded from {begin:g} to {end:g} s; are onsets in seconds from the start of "
         "the run? outside='drop' leaves such events out"
     )
 

@@ -27,7 +27,8 @@ class Splits:
     Attributes: `folds` pairs of training and test rows; `method` how they were made;
     `generalisation` what a score on the test rows speaks of; `groups` (n_samples,) rows
     that may not be split; `exchange` the rows (``"stimuli"``) or contiguous ``"blocks"``
-    that a permutation may exchange; `separate_test` one test set outside the training.
+    that a permutation may exchange; `separate_test` one test set outside the training;
+    `gap` samples left out beside contiguous test blocks, None for other folds.
     """
 
     folds: tuple[tuple[Rows, Rows], ...]
@@ -37,6 +38,7 @@ class Splits:
     exchange: str = "stimuli"
     separate_test: bool = False
     allow: str | None = None
+    gap: int | None = None
 
     def digest(self, labels: Sequence[str]) -> str:
         """Short sha256 over the test labels of each fold: equal only for equal test sets.
@@ -194,7 +196,7 @@ def make_splits(
     gap = max(1, n // (10 * n_folds)) if gap is None else gap
     folds = tuple(contiguous_splits(n, n_folds, gap))
     scope = "other stretches of the same recording"
-    return Splits(folds, f"{n_folds} contiguous blocks, gap {gap}", scope, tied, exchange)
+    return Splits(folds, f"{n_folds} contiguous blocks", scope, tied, exchange, gap=gap)
 
 
 def recording_runs(samples: pd.DataFrame) -> np.ndarray | None:

@@ -57,6 +57,7 @@ class Description:
                 "n_folds": len(self.splits.folds),
                 "n_groups": len(np.unique(self.splits.groups)),
                 "n_test": n_test,
+                "gap": self.splits.gap,
                 "hash": self.splits.digest(labels),
             },
             "joined": "by position" if self.problem.positional else "by key",
@@ -94,7 +95,7 @@ class Description:
             values = self._pooled(records)
         interval = None
         if run.claim_draws.size and self.scoring_over == "folds":
-            interval = self._shape(unit_intervals(records, self.n_bootstrap, self.options.random_state))
+            interval = self._shape(unit_intervals(records, self.n_bootstrap, self.options))
         known = np.isfinite(fold_values)
         guess_flat = np.stack([np.asarray(metrics.is_constant(r.predictions)) for r in records])
         info = {
@@ -200,9 +201,10 @@ class Description:
         }
         return {reason: count for reason, count in found.items() if count}
 
-    @staticmethod
-    def _interval_text(draws: np.ndarray) -> dict[str, str]:
-        return {"interval": "95 % over resampled test stimuli, models held"} if draws.size else {}
+    def _interval_text(self, draws: np.ndarray) -> dict[str, str]:
+        block = self.options.block
+        what = "test stimuli" if block == 1 else f"test blocks of {block} samples"
+        return {"interval": f"95 % over resampled {what}, models held"} if draws.size else {}
 
     def _region_interval(self, draws: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
         """Percentiles of each region's mean; left out where they miss the value itself.
@@ -262,6 +264,8 @@ def known_facts(features: Any, responses: Any) -> dict[str, Any]:
         facts = {name: responses.info[name] for name in known if responses.info.get(name)}
         out = {"dataset": facts, "simulated": bool(responses.info.get("simulated", False))}
         out.update(geometry_of(responses.info))
+        if responses.info.get("unit_name"):
+            out["unit_name"] = str(responses.info["unit_name"])
         if responses.info.get("planted"):
             out["planted"] = dict(responses.info["planted"])
     for part in _parts(features)[:1]:

@@ -38,6 +38,7 @@ class Options:
     metric: str
     random_state: int | None
     allow: str | None
+    block: int = 1  # samples that are exchanged and resampled together
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def mean_over_folds(values: np.ndarray) -> np.ndarray:
         return np.where(known.any(0), np.where(known, values, 0).sum(0) / known.sum(0), np.nan)
 
 
-def unit_intervals(records: list[FoldRecord], n_bootstrap: int, random_state: int | None) -> np.ndarray:
+def unit_intervals(records: list[FoldRecord], n_bootstrap: int, options: Options) -> np.ndarray:
     """95 % interval of each target over resampled test stimuli, (2, n_targets)."""
     n_targets = records[0].predictions.shape[1]
     out = np.full((2, n_targets), np.nan)
@@ -75,7 +75,8 @@ def unit_intervals(records: list[FoldRecord], n_bootstrap: int, random_state: in
             [r.rows.y_test[:, block] for r in records],
             [r.predictions[:, block] for r in records],
             n_bootstrap=n_bootstrap,
-            random_state=random_state,
+            block=options.block,
+            random_state=options.random_state,
         )
         known = np.isfinite(draws).all(axis=0)
         out[:, start : start + draws.shape[1]][:, known] = np.percentile(draws[:, known], [2.5, 97.5], axis=0)
@@ -83,16 +84,25 @@ def unit_intervals(records: list[FoldRecord], n_bootstrap: int, random_state: in
 
 
 def region_draws(
-    rows: FoldRows, predictions: np.ndarray, index: dict[str, np.ndarray], n_bootstrap: int, seed: Any
+    rows: FoldRows,
+    predictions: np.ndarray,
+    index: dict[str, np.ndarray],
+    n_bootstrap: int,
+    block: int,
+    seed: Any,
 ) -> np.ndarray:
     """Bootstrap draws of the mean score of each region in one fold, (n_bootstrap, n_regions)."""
     out = np.full((n_bootstrap, len(index)), np.nan)
     for column, targets in enumerate(index.values()):
         total, count = np.zeros(n_bootstrap), np.zeros(n_bootstrap)
         for start in range(0, len(targets), 4096):
-            block = targets[start : start + 4096]
+            some = targets[start : start + 4096]
             draws = bootstrap_pearson(
-                [rows.y_test[:, block]], [predictions[:, block]], n_bootstrap=n_bootstrap, random_state=seed
+                [rows.y_test[:, some]],
+                [predictions[:, some]],
+                n_bootstrap=n_bootstrap,
+                block=block,
+                random_state=seed,
             )
             # a draw in which a sparse unit does not vary gives it no score, as a fold does
             total, count = total + np.nansum(draws, axis=1), count + np.isfinite(draws).sum(axis=1)
@@ -109,7 +119,6 @@ def permutation_null(
     options: Options,
     *,
     n_permutations: int,
-    block: int,
     shown: dict[str, np.ndarray],
 ) -> tuple[np.ndarray, dict[str, float]]:
     """p-value of each target, (n_targets,), and of the mean score of each region in `shown`.
@@ -131,7 +140,7 @@ def permutation_null(
             folds,
             len(order),
             exchange=splits.exchange,
-            block=block,
+            block=options.block,
             runs=runs,
             groups=splits.groups[order] if splits.exchange == "stimuli" else None,
             n_permutations=n_permutations,

@@ -24,6 +24,7 @@ _HAEMODYNAMIC_S = 10.0
 _SLOW_SAMPLING_S = 0.2  # samples further apart than this are those of haemodynamic recordings
 _CUTOFF_S = 128.0
 _UNITS_LOOKED_AT = 2000
+_SHORTEST_BLOCK = 10
 
 
 def default_gap(problem: Problem, delay: int, n_folds: int) -> int | None:
@@ -40,6 +41,17 @@ def default_gap(problem: Problem, delay: int, n_folds: int) -> int | None:
     needed = [1, block // 10, autocorrelation_length(_some_units(problem), longest=max(1, block // 2))]
     needed.append(delay + _haemodynamic_samples(problem))
     return max(1, min(max(needed), block // 2))
+
+
+def dependent_block(problem: Problem) -> int:
+    """Samples that are exchanged and resampled together: 1 for trials, else what outlasts memory.
+
+    Twice the autocorrelation length of the responses, at least 10 samples.
+    """
+    if problem.design == "trials":
+        return 1
+    runs = recording_runs(problem.samples)
+    return max(_SHORTEST_BLOCK, 2 * autocorrelation_length(_some_units(problem), runs))
 
 
 def longest_delay(features: Any) -> int:

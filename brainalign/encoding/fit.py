@@ -32,7 +32,7 @@ from brainalign.encoding._inference import (
 from brainalign.encoding._inputs import Problem, check_repeats, prepare, with_confounds
 from brainalign.encoding._model import EncodingModel, fit_model
 from brainalign.encoding._selection import region_of_targets, winners
-from brainalign.encoding._time import default_gap, longest_delay, time_facts, time_problem
+from brainalign.encoding._time import default_gap, dependent_block, longest_delay, time_facts, time_problem
 from brainalign.errors import InputError
 from brainalign.regression import RidgeCV
 from brainalign.types import NoiseCeiling, Scores
@@ -95,7 +95,7 @@ def fit_encoding(
     metric: str = "pearson",
     scoring_over: str = "folds",
     n_permutations: int = 0,
-    permutation_block: int = 10,
+    permutation_block: int | None = None,
     n_bootstrap: int = 1000,
     keep_model: bool = False,
     keep_predictions: bool = False,
@@ -140,7 +140,8 @@ def fit_encoding(
         test rows of all folds; negatively biased under the null, because a fold whose test
         mean is high has a training mean that is low)
     n_permutations : draws of the permutation test per unit; 0: no p-values
-    permutation_block : samples of a block that is exchanged (blocks, continuous)
+    permutation_block : samples of a block that is exchanged, and resampled for the interval
+        (blocks, continuous); None: twice the autocorrelation length, at least 10
     n_bootstrap : resamples of test stimuli for the 95 % interval; 0: none
     keep_model, keep_predictions : also return the model refitted on all rows, and the
         predicted and observed test rows
@@ -182,7 +183,18 @@ def fit_encoding(
     check_repeats(problem, repeats)
     problem = with_confounds(problem, confounds, responses, repeats)
     gap = default_gap(problem, longest_delay(features), n_folds) if gap is None else gap
-    options = Options(estimator, repeats, feature_scaling, inner_folds, gap, metric, random_state, allow)
+    block = dependent_block(problem) if permutation_block is None else permutation_block
+    options = Options(
+        estimator,
+        repeats,
+        feature_scaling,
+        inner_folds,
+        gap,
+        metric,
+        random_state,
+        allow,
+        1 if problem.design == "trials" else block,
+    )
     held_out = make_splits(
         problem.samples,
         design=problem.design,
@@ -219,7 +231,6 @@ def fit_encoding(
             held_out,
             options,
             n_permutations=n_permutations,
-            block=permutation_block,
             shown=shown,
         )
         p_values = flat.reshape(problem.shape)
@@ -228,7 +239,7 @@ def fit_encoding(
             "n": n_permutations,
             "exchange": "stimuli within folds"
             if held_out.exchange == "stimuli"
-            else f"blocks of {permutation_block} samples within runs and folds",
+            else f"blocks of {block} samples within runs and folds",
             "refit": not held_out.separate_test,
         }
     claim = describe.claim(run, spaces, bound, p_values, base, identity, keep_predictions)
@@ -263,12 +274,12 @@ def _fit_time(
 
 
 def _check_exchange(problem: Problem, repeats: str) -> None:
-    """Whole stimuli are exchanged: the same rows must stand in training and in test."""
-    known = {"stimulus_id", "content_hash"} & set(problem.samples)
+    """Whole stimuli are exchanged, or single trials of a condition within their fold of runs."""
+    known = {"stimulus_id", "content_hash", "condition"} & set(problem.samples)
     if problem.design == "trials" and not (problem.positional or known or problem.groups is not None):
         raise InputError(
-            "p-values exchange whole stimuli, and no row says which stimulus it was; add a stimulus_id, or "
-            "use n_permutations=0"
+            "p-values exchange whole stimuli, and no row says which stimulus or condition it was; add a "
+            "stimulus_id, or use n_permutations=0"
         )
     if repeats == "train_single" and len(set(problem.keys)) < len(problem.keys):
         raise InputError(
@@ -329,7 +340,9 @@ def _run_folds(
         for number, (train, test) in enumerate(held_out.folds):
             rows = fold_rows(problem, train, test, options)
             seed = None if options.random_state is None else options.random_state + number
-            draw = partial(region_draws, rows, index=shown, n_bootstrap=n_draws, seed=seed)
+            draw = partial(
+                region_draws, rows, index=shown, n_bootstrap=n_draws, block=options.block, seed=seed
+            )
 
             def fit_space(
                 names: list[str], rows: FoldRows = rows, draw: Callable[..., np.ndarray] = draw

@@ -16,8 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from brainalign import __version__
-from brainalign._arrays import available_memory, resolve_device
+from brainalign._arrays import resolve_device
 from brainalign._checks import one_of
+from brainalign._memory import available_memory
 from brainalign.errors import CorruptFileError, DataNotFoundError, InputError, MemoryBudgetError
 from brainalign.features.cache import CacheEntry, ShardedColumns, cache_root
 from brainalign.features.fingerprint import digest, weights_digest
@@ -247,6 +248,7 @@ def _cached(run: _Run, cache: str | os.PathLike[str]) -> dict[str, Responses]:
     entry = CacheEntry(cache_root(cache), digest(parts))
     found = _read(entry, repair=False)
     if found is not None:
+        entry.tidy()
         return found
     with entry.locked():
         found = _read(entry, repair=True)  # another process may have finished it meanwhile

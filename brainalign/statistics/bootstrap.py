@@ -9,12 +9,15 @@ import numpy as np
 from brainalign.errors import ShapeError
 from brainalign.metrics import is_constant
 
+_FEWEST_BLOCKS = 5
+
 
 def bootstrap_pearson(
     observed: Sequence[np.ndarray],
     predicted: Sequence[np.ndarray],
     *,
     n_bootstrap: int = 1000,
+    block: int = 1,
     random_state: int | None = 0,
 ) -> np.ndarray:
     """Resample test rows within each fold, score, average over folds.
@@ -23,6 +26,8 @@ def bootstrap_pearson(
     ----------
     observed, predicted : per fold (n_test, n_targets)
     n_bootstrap : number of resamples
+    block : rows that are drawn together; above 1 for samples in time, which depend on their
+        neighbours. At least 5 blocks are made of a fold.
 
     Returns
     -------
@@ -34,7 +39,8 @@ def bootstrap_pearson(
     Notes
     -----
     Every moment is a product of the counts with a column: five matrix products per fold,
-    cost 10 n_bootstrap n_test n_targets (Efron & Tibshirani 1993, chapter 13).
+    cost 10 n_bootstrap n_test n_targets (Efron & Tibshirani 1993, chapter 13). Blocks: Carlstein
+    1986, DOI 10.1214/aos/1176350057.
     """
     if len(observed) != len(predicted) or not len(observed):
         raise ShapeError(
@@ -52,9 +58,7 @@ def bootstrap_pearson(
         no_score = np.asarray(is_constant(y)) | np.isnan(p).any(axis=0)
         flat_guess = np.asarray(is_constant(p))
         seed = None if random_state is None else [random_state, fold]
-        counts = np.random.default_rng(seed).multinomial(
-            len(y), np.full(len(y), 1 / len(y)), size=n_bootstrap
-        ).astype(np.float64) / len(y)
+        counts = _shares(len(y), n_bootstrap, block, seed)
         y = np.asarray(y, dtype=np.float64) - y.mean(0)
         p = np.asarray(p, dtype=np.float64) - p.mean(0)
         my, mp = counts @ y, counts @ p
@@ -69,3 +73,13 @@ def bootstrap_pearson(
         valid += ~flat
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(valid > 0, total / valid, np.nan)
+
+
+def _shares(n: int, n_bootstrap: int, block: int, seed: object) -> np.ndarray:
+    """How much each row weighs in each resample, (n_bootstrap, n), rows sum to 1."""
+    size = max(1, min(int(block), n // _FEWEST_BLOCKS))
+    n_blocks = -(-n // size)
+    rng = np.random.default_rng(seed)  # type: ignore[arg-type]
+    counts = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstrap)
+    shares = np.repeat(counts, size, axis=1)[:, :n].astype(np.float64)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))

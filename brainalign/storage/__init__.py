@@ -25,9 +25,19 @@ from brainalign.storage._container import Container, open_container
 from brainalign.storage._nouns import NOUNS, decode_noun, encode_noun
 from brainalign.storage._tree import Parts, decode
 from brainalign.storage._write import write_container
-from brainalign.storage.atomic import atomic_write, folder_lock, write_text_atomic
+from brainalign.storage.atomic import WriteError, atomic_write, folder_lock, write_text_atomic
 
-__all__ = ["atomic_write", "folder_lock", "load", "read_info", "save", "verify", "write_text_atomic"]
+__all__ = [
+    "WriteError",
+    "atomic_write",
+    "content_digest",
+    "folder_lock",
+    "load",
+    "read_info",
+    "save",
+    "verify",
+    "write_text_atomic",
+]
 
 _TREE = "brainalign"
 
@@ -51,9 +61,9 @@ def save(x: Any, path: str | os.PathLike[str], *, overwrite: bool = True) -> Non
         none of the nouns, or `path` exists and `overwrite` is False.
     DataNotFoundError
         The folder of `path` does not exist.
-    OSError
-        The disk is full (said before the first byte where it can be known) or fails; a
-        file that was at `path` before is unchanged.
+    WriteError
+        The disk is full (said before the first byte where it can be known), fails or is
+        read-only; a file that was at `path` before is unchanged. It is an OSError.
 
     Notes
     -----
@@ -215,6 +225,30 @@ def verify(path: str | os.PathLike[str]) -> dict[str, Any]:
         "bytes": container.header.size,
         "sha256": container.header.index_sha256,
     }
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """Return the digest that a file carries of its whole content (`sha256` of `verify`).
+
+    Two files with the same one hold the same. Header, index and HDF5 structure are
+    verified, the arrays are not read: the cost does not grow with them.
+
+    Raises
+    ------
+    DataNotFoundError, CorruptFileError, InputError
+        As `load`.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from brainalign.types import Responses
+    >>> path = Path(tempfile.mkdtemp()) / "responses.h5"
+    >>> save(Responses(np.eye(3), info={"design": "trials"}), path)
+    >>> content_digest(path) == verify(path)["sha256"]
+    True
+    """
+    return open_container(path).header.index_sha256
 
 
 def _read_tree(container: Container) -> dict[str, Any]:

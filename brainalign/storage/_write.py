@@ -31,7 +31,7 @@ from brainalign.storage._container import (
 )
 from brainalign.storage._sink import Sink
 from brainalign.storage._tree import check_dtype
-from brainalign.storage.atomic import atomic_write
+from brainalign.storage.atomic import atomic_write, write_error
 
 CHUNK_BYTES = 1 << 20
 _CHUNK_ROW_BYTES = 1 << 14
@@ -52,28 +52,21 @@ class Placed(NamedTuple):
 def write_container(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any]) -> None:
     """Write `arrays` (numpy, or anything with shape, dtype and slicing) to `path`, whole or not at all."""
     try:
-        with atomic_write(path) as temporary:
-            _check_space(temporary.parent, arrays)
+        needed = sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in arrays.values())
+        with atomic_write(path, needed=needed) as temporary:
+            _check_space(temporary.parent, needed)
             placed = _write_hdf5(temporary, kind, arrays)
             _write_index(temporary, kind, placed)
     except BrainAlignError:
         raise
-    except OSError as error:
-        number = error.errno or errno.EIO
-        raise OSError(
-            number,
-            f"saving failed ({os.strerror(number)}: {error}); nothing was left behind, and a file that "
-            "was there before is unchanged; make room or save elsewhere",
-            str(path),
-        ) from error
+    except OSError as error:  # an error of HDF5 itself, which has no number
+        raise write_error(path, error, what=str(error)) from error
 
 
-def _check_space(folder: Path, arrays: Mapping[str, Any]) -> None:
-    """Refuse before the first byte what cannot fit."""
-    needed = sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in arrays.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {free} are free in {folder}")
+def _check_space(folder: Path, needed: int) -> None:
+    """Refuse before the first byte what cannot fit; the error names both numbers."""
+    if needed > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

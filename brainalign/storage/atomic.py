@@ -1,26 +1,46 @@
-"""Files that appear whole or not at all, and a lock on a folder of results."""
+"""Files and folders that appear whole or not at all, and survive a lost power line."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import socket
-import time
+import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from brainalign.errors import DataNotFoundError, InputError
+from brainalign.storage._refusal import WriteError, refusals, shown_as, write_error
+from brainalign.storage.lock import LOCK_NAME, folder_lock
 
-LOCK_NAME = ".brainalign.lock"
-_UNREADABLE_LOCK_S = 30.0
-_POLL_S = 0.05
+__all__ = [
+    "LOCK_NAME",
+    "WriteError",
+    "atomic_folder",
+    "atomic_write",
+    "folder_lock",
+    "is_passing",
+    "make_folder",
+    "move",
+    "refusals",
+    "remove",
+    "remove_leftovers",
+    "shown_as",
+    "sync",
+    "temporary_name",
+    "write_error",
+    "write_text_atomic",
+]
+
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.part")
+# some network file systems cannot flush a folder; they say so by one of these
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, needed: int | None = None) -> Iterator[Path]:
     r"""Yield a temporary path in the folder of `path`; move it there when the block ends well.
 
     The temporary file ends in ``.part``. It is flushed to the disk before it takes the
@@ -28,12 +48,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     old file or the new one. If the block raises, the temporary file is removed and a
     file that was at `path` keeps every byte.
 
+    Parameters
+    ----------
+    path : where the file shall lie
+    needed : bytes that will be written, where known; the error of a full disk says it
+
     Raises
     ------
     DataNotFoundError
         The folder of `path` does not exist.
     InputError
         `path` is a folder.
+    WriteError
+        The disk is full, fails or is read-only.
 
     Examples
     --------
@@ -51,16 +78,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise DataNotFoundError(
             f"cannot write {target}: the folder {target.parent} does not exist; create it"
         )
-    temporary = target.parent / f".{uuid.uuid4().hex}.part"
+    temporary = temporary_name(target.parent)
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, target)
+        with refusals(target, needed=needed):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, target)
     except BaseException:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
         raise
-    _sync(target.parent)
+    with refusals(target):
+        sync(target.parent)
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
@@ -75,151 +104,154 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     'ok'
     """
     content = text.encode("utf-8")
-    with atomic_write(path) as temporary:
+    with atomic_write(path, needed=len(content)) as temporary:
         temporary.write_bytes(content)
 
 
-def _sync(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
-    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
-def folder_lock(folder: str | os.PathLike[str], *, wait_s: float = 0.0) -> Iterator[Path]:
-    """Hold `folder` for this process, so that two runs never write to it at once.
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it takes the name `path` when the block ends well.
 
-    The lock is the file ``.brainalign.lock`` with host, process id and start time of
-    its holder. The lock of a process of this host that has ended is taken over; one of
-    another host cannot be judged from here and counts as held.
-
-    Parameters
-    ----------
-    folder : path of an existing folder
-    wait_s : float, seconds to wait for the holder to finish before the error
+    What is written into it has to be flushed by whoever writes it (`atomic_write` does). A
+    folder that lay at `path` is replaced; if the block raises it stays as it was.
 
     Raises
     ------
-    InputError
-        Another process, or this one, holds the folder.
-    DataNotFoundError
-        The folder does not exist.
+    WriteError
+        The disk is full, fails or is read-only.
 
     Examples
     --------
     >>> import tempfile
-    >>> with folder_lock(tempfile.mkdtemp()) as lock:
-    ...     lock.exists()
-    True
-    >>> lock.exists()
-    False
+    >>> parent = Path(tempfile.mkdtemp())
+    >>> with atomic_folder(parent / "cell") as temporary:
+    ...     write_text_atomic(temporary / "a.txt", "a")
+    >>> [p.relative_to(parent).as_posix() for p in parent.rglob("*.txt")]
+    ['cell/a.txt']
     """
-    lock = Path(folder) / LOCK_NAME
-    if not lock.parent.is_dir():
-        raise DataNotFoundError(f"cannot lock {lock.parent}: the folder does not exist; create it")
-    mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": _start_time(os.getpid())})
-    deadline = time.monotonic() + wait_s
-    while not _create(lock, mine):
-        if _remove_if_dead(lock):
-            continue
-        if time.monotonic() >= deadline:
-            raise InputError(_held_by(lock))
-        time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
+    target = Path(path)
+    temporary = temporary_name(target.parent)
     try:
-        yield lock
+        with shown_as(target, temporary), refusals(target):
+            temporary.mkdir()
+            yield temporary
+            sync(temporary)
+            _replace_folder(temporary, target)
     finally:
-        with suppress(OSError):
-            if lock.read_text() == mine:
-                lock.unlink()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _create(lock: Path, content: str) -> bool:
+def _replace_folder(temporary: Path, target: Path) -> None:
+    """Move a folder to its name; a folder cannot be replaced in one step, so the old one steps aside."""
+    aside = temporary_name(target.parent) if os.path.lexists(target) else None
+    if aside is not None:
+        os.replace(target, aside)
     try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(content)
-    return True
+        os.replace(temporary, target)
+    except BaseException:
+        if aside is not None:
+            os.replace(aside, target)
+        raise
+    sync(target.parent)
+    if aside is not None:
+        remove(aside)
 
 
-def _remove_if_dead(lock: Path) -> bool:
-    """Remove the lock of a process that has ended; say whether it is worth trying again.
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and what is missing above it, lastingly, and return its path.
 
-    Two processes may find the same dead lock. Each opens it, waits for the exclusive
-    use of that open file, and removes the name only if it still leads to that file, so
-    neither can remove the lock that the other has just made.
+    Raises
+    ------
+    InputError
+        A file is in the way.
+    WriteError
+        The disk is full, fails or is read-only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> make_folder(Path(tempfile.mkdtemp()) / "a" / "b").is_dir()
+    True
     """
+    folder = Path(path)
+    missing = []
+    for one in (folder, *folder.parents):
+        if one.is_dir():
+            break
+        missing.append(one)
     try:
-        handle = open(lock, encoding="utf-8")  # noqa: SIM115 - closed by the block below
-    except FileNotFoundError:
-        return True
-    with handle:
-        _exclusive(handle.fileno())
-        if _is_alive(_holder(handle.read()), age_s=time.time() - os.fstat(handle.fileno()).st_mtime):
-            return False
-        try:
-            if os.stat(lock).st_ino == os.fstat(handle.fileno()).st_ino:
-                os.unlink(lock)
-        except FileNotFoundError:
-            pass
-    return True
+        with refusals(folder):
+            for one in reversed(missing):
+                one.mkdir(exist_ok=True)
+                sync(one.parent)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder}: a file is in the way; name a folder") from error
+    return folder
 
 
-def _exclusive(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: the O_EXCL creation alone protects there
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name on the same disk, lastingly; a file at `target` is replaced."""
+    with refusals(target):
+        os.replace(source, target)
+        sync(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; what is not there is no error."""
+    with refusals(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(*folders: Path) -> int:
+    """Remove the temporary files and folders that runs which ended by force left in `folders`.
+
+    Only names that `atomic_write` and `atomic_folder` give are touched. The caller holds
+    the lock of the folder, so nobody is still writing to them. Returns their number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> temporary_name(folder).write_text("half a fi")
+    9
+    >>> remove_leftovers(folder), list(folder.iterdir())
+    (1, [])
+    """
+    found = [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if _LEFTOVER.fullmatch(path.name)
+    ]
+    for path in found:
+        remove(path)
+    return len(found)
+
+
+def is_passing(path: Path) -> bool:
+    """Tell whether a path is a lock or a temporary file or folder: no part of what is kept."""
+    return path.name == LOCK_NAME or _LEFTOVER.fullmatch(path.name) is not None
+
+
+def temporary_name(folder: Path) -> Path:
+    """Return a new path in `folder` that `remove_leftovers` knows; nothing is made there."""
+    return folder / f".{uuid.uuid4().hex}.part"
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    is_folder = path.is_dir()
+    if os.name == "nt" and is_folder:  # folders cannot be opened there
         return
-    with suppress(OSError):  # a network file system without flock
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _holder(text: str) -> dict[str, Any]:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        holder = json.loads(text)
-    except ValueError:
-        return {}
-    return holder if isinstance(holder, dict) and type(holder.get("pid")) is int else {}
-
-
-def _is_alive(holder: dict[str, Any], *, age_s: float) -> bool:
-    if not holder:  # created this moment and not yet written, or damaged
-        return age_s < _UNREADABLE_LOCK_S
-    if holder.get("host") != socket.gethostname():
-        return True
-    if os.name == "nt":  # os.kill would end the process there
-        return True
-    try:
-        os.kill(holder["pid"], 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return bool(holder.get("start", "") == _start_time(holder["pid"]))
-
-
-def _start_time(pid: int) -> str:
-    """Clock ticks from boot to the start of a process: a reused process id has another one."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _held_by(lock: Path) -> str:
-    try:
-        holder = _holder(lock.read_text())
-    except OSError:
-        holder = {}
-    host, pid = holder.get("host", "unknown"), holder.get("pid", "unknown")
-    return (
-        f"the folder {lock.parent} is in use by process {pid} on host {host}; wait for it to end, "
-        f"choose another folder, or, if that process is gone, delete {lock}"
-    )
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in _NO_FOLDER_SYNC):
+            raise
+    finally:
+        os.close(descriptor)

@@ -71,3 +71,40 @@ def test_trials_have_no_delays():
     ):
         with pytest.raises(InputError, match="are for 'blocks' and"):
             call()
+
+
+def test_several_subjects_are_refused():
+    """One filter or delay over two people, one after the other, would mix them."""
+    bold = recording(runs=1)
+    two = Responses(
+        np.tile(bold.values, (2, 1)),
+        pd.concat([bold.samples.assign(subject=s) for s in "ab"], ignore_index=True),
+        info=bold.info,
+    )
+    for prepare in (design.prepare_responses, design.time_index):
+        with pytest.raises(AlignmentError, match="hold 2 subjects, one recording after the other"):
+            prepare(two)
+    with pytest.raises(AlignmentError, match="select the rows of one"):
+        design.prepare_features(two, two, delays=[1])
+
+
+def test_an_uneven_clock_is_refused_where_time_counts():
+    """Volumes left out within a run: a delay of samples would be none of seconds."""
+    bold = recording()
+    censored = bold.select(samples=np.delete(np.arange(120), np.arange(20, 25)))
+    with pytest.raises(InputError, match="not evenly spaced"):
+        design.prepare_features(censored, censored, delays=[1])
+    with pytest.raises(InputError, match="not evenly spaced"):
+        design.prepare_responses(censored, high_pass_s=60)
+    assert design.prepare_responses(censored).n_samples == 115
+
+
+def test_words_without_duration_are_moments():
+    """Features with run and onset of their own are placed, not looked up by onset."""
+    bold = recording()
+    words = pd.DataFrame({"run": ["0", "1"], "onset": [0.0, 7.0]})
+    placed = design.prepare_features(Responses(np.ones((2, 1)), words), bold, method="impulse")
+    assert np.flatnonzero(placed.values).tolist() == [0, 63]
+    three_runs = recording(runs=3)
+    with pytest.raises(AlignmentError, match="have no row in the features"):
+        design.prepare_features(bold, three_runs, method="impulse")

@@ -247,3 +247,64 @@ def test_seconds_between_samples_come_from_what_is_known():
     assert design.sample_interval(recording()) == 2.0
     with pytest.raises(AlignmentError, match="nothing says how many seconds"):
         design.sample_interval(Responses(np.zeros((2, 1))))
+
+
+def test_events_of_runs_that_were_not_selected_stay_out():
+    """One run, one session or some runs of an experiment: only their own events are laid on them."""
+    table = events([0.0, 8.0, 4.0], [2.0, 2.0, 2.0], ["a", "b", "b"], run=["1", "2", "3"])
+    whole = recording(runs=("1", "2", "3"), events=table.to_dict("list"))
+    one = whole.select(samples=(whole.samples["run"] == "1").to_numpy())
+    assert design.to_samples(None, one).values.sum(axis=0).tolist() == [1.0, 0.0]
+    two = whole.select(samples=(whole.samples["run"] != "3").to_numpy())
+    assert design.to_samples(None, two).values.sum(axis=0).tolist() == [1.0, 1.0]
+    with pytest.raises(AlignmentError, match="event 1 is in run '2', which the responses do not have"):
+        design.to_samples(table, one)
+    sessions = table.iloc[:2].assign(session=["A", "B"], run="1")
+    first = Responses(
+        one.values,
+        one.samples.assign(session="A"),
+        info={**one.info, "events": sessions.to_dict("list")},
+    )
+    assert design.to_samples(None, first).values.sum(axis=0).tolist() == [1.0, 0.0]
+
+
+def test_events_of_several_runs_need_samples_that_name_theirs():
+    """A recording without run labels cannot take the events of two runs."""
+    alone = Responses(np.zeros((10, 1)), recording().samples[["onset"]], info={"design": "blocks"})
+    table = events([0.0, 8.0], [2.0, 2.0], run=["1", "2"])
+    with pytest.raises(AlignmentError, match="events name several values of run, and the samples"):
+        design.to_samples(table, alone)
+    assert design.to_samples(table.iloc[:1], alone).values.sum() == 1.0
+
+
+def test_events_begin_with_the_volume_whose_middle_is_the_first_sample():
+    """Samples at the middle of their volumes: an event at the start of the run counts from there on."""
+    middle = recording()
+    middle = Responses(middle.values, middle.samples.assign(onset=np.arange(10) * 2.0 + 1), info=middle.info)
+    out = design.to_samples(events([0.0], [4.0]), middle).values
+    assert out[:3, 0].tolist() == [1.0, 0.5, 0.0]
+    assert design.to_samples(events([0.0], [0.0]), middle, method="impulse").values[0, 0] == 1.0
+    with pytest.raises(InputError, match=r"recorded from 0 to 21 s"):
+        design.to_samples(events([-0.5], [1.0]), middle)
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"repetition_time": 2.0}, r"steps of 2000, and info\['repetition_time'\]=2 s says 2 s"),
+        ({"sampling_rate": 2.0}, r"info\['sampling_rate'\]=2 Hz says 0.5 s"),
+    ],
+)
+def test_onsets_in_another_unit_than_the_repetition_time_are_refused(info, text):
+    """Milliseconds beside seconds would put every event on the first sample."""
+    with pytest.raises(InputError, match=text):
+        design.to_samples(events([4.0], [2.0]), recording(dt=2000.0, **info))
+
+
+def test_moments_find_their_story():
+    """Recordings that name stories take the words of each, by the same column."""
+    told = recording(runs=("x", "y"))
+    told = Responses(told.values, told.samples.rename(columns={"run": "story"}), info=told.info)
+    words = pd.DataFrame({"story": ["x", "y"], "onset": [0.0, 6.0]})
+    out = design.to_samples(Responses(np.array([[1.0], [2.0]]), words), told, method="impulse").values
+    assert np.flatnonzero(out).tolist() == [0, 13]

@@ -185,7 +185,7 @@ def test_automatic_time_designs() -> None:
         list(range(6, 12)),
     ]
     single = make_splits(RUNS.iloc[:, :0], design="continuous", n_folds=3, gap=2)
-    assert single.method == "3 contiguous blocks, gap 2"
+    assert (single.method, single.gap) == ("3 contiguous blocks", 2)
     assert single.folds[1][0].tolist() == [*range(6), *range(18, 24)]
 
 

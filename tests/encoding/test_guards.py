@@ -144,7 +144,7 @@ def test_p_values_need_to_know_the_stimulus():
     run = np.repeat([str(i) for i in range(6)], 10)
     R = trials(rng.standard_normal((60, 4)), run=run)
     F = ba.Responses(rng.standard_normal((60, 5)), pd.DataFrame(index=R.samples.index))
-    with pytest.raises(InputError, match="no row says which stimulus it was"):
+    with pytest.raises(InputError, match="no row says which stimulus or condition it was"):
         ba.fit_encoding(features=F, responses=R, n_permutations=10, **FAST)
 
 

@@ -64,7 +64,7 @@ def test_the_gap_is_as_wide_as_memory_and_delays():
             n_bootstrap=0,
             time_control=False,
         )
-        return int(fit.scores.info["splits"]["method"].split()[-1])
+        return fit.scores.info["splits"]["gap"]
 
     assert gap(rng.standard_normal((600, 4))) == 12
     assert gap(autoregressive(rng, 600, 4, 0.95)) > 20
@@ -193,3 +193,30 @@ def test_time_resolved_scores_find_the_time_of_the_effect():
     assert np.unravel_index(scores.values.argmax(), (4, 10)) == (1, 6)
     assert scores.values[1, 6] > 0.6 > 0.2 > np.abs(np.delete(scores.values.ravel(), 16)).max() - 0.1
     assert scores.info["times"][6] == pytest.approx(0.06)
+
+
+def test_trials_of_a_condition_are_exchanged_within_their_runs():
+    """Labels that mean nothing are significant in about one of twenty units; planted ones always."""
+    rng = np.random.default_rng(6)
+    samples = pd.DataFrame({"condition": rng.choice(["a", "b"], 160), "run": np.repeat([1, 2, 3, 4], 40)})
+    trials = Responses(rng.standard_normal((160, 200)), samples, info={"design": "trials"})
+    trials.values[:, 0] += 2.0 * (trials.samples["condition"] == "a").to_numpy()
+    labels = design.condition_indicators(trials)
+    fit = fit_encoding(features=labels, responses=trials, n_folds=4, n_permutations=199, n_bootstrap=0)
+    p_values = fit.scores.p_values
+    assert p_values[0] == 1 / 200
+    assert (p_values[1:] <= 0.05).mean() < 0.11
+
+
+def test_p_values_of_noise_that_remembers_are_honest():
+    """Blocks outlast the memory of the responses: about one of twenty null units is called significant."""
+    p_values = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X, Y = autoregressive(rng, 500, 20, 0.9), autoregressive(rng, 500, 100, 0.9)
+        fit = fit_encoding(
+            features=X, responses=Y, design="continuous", n_bootstrap=0, n_permutations=99, time_control=False
+        )
+        p_values.append(fit.scores.p_values)
+    assert (np.concatenate(p_values) <= 0.05).mean() < 0.08
+    assert int(fit.scores.info["permutation"]["exchange"].split()[2]) > 20

@@ -115,3 +115,26 @@ def test_refusals() -> None:
         bootstrap_pearson([y, y[:, :1]], [y, y[:, :1]])
     with pytest.raises(ShapeError, match=r"fold 0: .*at least one row"):
         bootstrap_pearson([y[:0]], [y[:0]])
+
+
+def test_blocks_widen_the_interval_of_samples_that_depend_on_each_other():
+    """Neighbours drawn together: the spread of draws matches that over new recordings; a short fold
+    still has five blocks."""
+    rng = np.random.default_rng(0)
+
+    def recording(n=300, rho=0.9):
+        x = rng.standard_normal((n, 2))
+        for i in range(1, n):
+            x[i] = rho * x[i - 1] + np.sqrt(1 - rho**2) * x[i]
+        return x[:, :1], x[:, 1:]
+
+    truth = np.std([np.corrcoef(*(v[:, 0] for v in recording()))[0, 1] for _ in range(400)])
+    spread = {block: [] for block in (1, 40)}
+    for _ in range(20):
+        y, p = recording()
+        for block, found in spread.items():
+            found.append(bootstrap_pearson([y], [p], n_bootstrap=200, block=block).std())
+    assert np.mean(spread[1]) < 0.5 * truth
+    assert 0.7 * truth < np.mean(spread[40]) < 1.2 * truth
+    y, p = recording(n=20)
+    assert bootstrap_pearson([y], [p], n_bootstrap=50, block=1000).std() > 0
