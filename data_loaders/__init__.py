@@ -1,4 +1,4 @@
-"""Loaders of brain recordings, one module a dataset: `available`, `describe`, `fetch`, `load`.
+"""Loaders of recordings, one module a dataset: `available`, `describe`, `fetch`, `load`, `verify`.
 
 Importing this package loads the standard library only; a dataset module and what it
 reads with are imported when the dataset is asked for.
@@ -6,8 +6,9 @@ reads with are imported when the dataset is asked for.
 Examples
 --------
 >>> import data_loaders
->>> data_loaders.available()
-['folder', 'macaque_v4', 'object2vec81', 'objects92']
+>>> data_loaders.available()  # doctest: +NORMALIZE_WHITESPACE
+['alice_fmri', 'arrays', 'eeglab_sample', 'fmriprep', 'folder', 'haxby2001', 'macaque_v4',
+ 'mne_file', 'n170_muse', 'object2vec81', 'objects92', 'photographs']
 >>> data_loaders.describe("macaque_v4").licence
 'GPL-3.0 (licence of the source repository; none is stated for the recordings alone)'
 """
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from brainalign.types import Dataset
     from data_loaders._card import DatasetCard
 
-__all__ = ["available", "describe", "fetch", "load"]
+__all__ = ["available", "describe", "fetch", "load", "verify"]
 
 
 def available() -> list[str]:
@@ -101,7 +102,9 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None) -> Path:
     """Download the public files of a dataset and verify them; return their folder.
 
     Files, sizes, checksums and licence are printed to stderr before the first byte is
-    asked for. Files that are there already are verified and not downloaded again. With
+    asked for. Files that are there already are verified and not downloaded again; a download
+    that was interrupted goes on where it stopped. A file gets its name only once it has the
+    registered content; a wrong one is kept aside as ``NAME.bad-HASH``. With
     ``BRAINALIGN_OFFLINE=1`` in the environment no socket is opened.
 
     Parameters
@@ -119,12 +122,40 @@ def fetch(name: str, *, root: str | os.PathLike[str] | None = None) -> Path:
         The dataset has no files that can be fetched; says what to do instead.
     DataNotFoundError
         Offline, or the download failed.
+    WriteError
+        There is no room for the missing files, or the disk fails.
     CorruptFileError
         A file has another checksum than the registered one.
     """
     from data_loaders._fetch import fetch_files
 
     return fetch_files(describe(name), root)
+
+
+def verify(name: str, *, root: str | os.PathLike[str] | None = None) -> list[tuple[str, str]]:
+    """Check the registered files of a dataset against their sizes and checksums.
+
+    Parameters
+    ----------
+    name : str, one of `available()`
+    root : path, optional, as in `load`
+
+    Returns
+    -------
+    list of (file, problem), absent files included; empty where everything is as registered
+
+    Raises
+    ------
+    UnknownNameError
+        No such dataset.
+    DataNotFoundError
+        The dataset is in none of the places.
+    InputError
+        The dataset has no registered files.
+    """
+    from data_loaders._fetch import verify_files
+
+    return verify_files(describe(name), root)
 
 
 def _module(name: str) -> ModuleType:

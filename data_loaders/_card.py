@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from brainalign.errors import InputError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a dataset: name in its folder, path at the source, bytes, sha256."""
+    """A file of a dataset: name in its folder, path at the source, bytes, sha256.
+
+    The name may lie in folders below that of the dataset (``sub-01/bold.nii.gz``).
+
+    Raises
+    ------
+    InputError
+        The name could leave the folder of the dataset, or the size or the sha256 cannot
+        be that of a file.
+    """
 
     name: str
     source_path: str
     size: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        parts = self.name.split("/")
+        if not self.name.isprintable() or "\\" in self.name or ":" in self.name or {"", ".", ".."} & {*parts}:
+            raise InputError(
+                f"{self.name!r} is no name of a registered file; expected a path inside the folder of the "
+                "dataset, with / between its parts"
+            )
+        if self.size < 0 or not _SHA256.fullmatch(self.sha256):
+            raise InputError(
+                f"the registered file {self.name!r} has size {self.size} and sha256 {self.sha256!r}; "
+                "expected its bytes and 64 hexadecimal digits"
+            )
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,7 @@ class DatasetCard:
     fetch_note : why they cannot be fetched, and what to do instead
     options : {option of `load`: what it means}
     redistributable_stimuli : bool, whether a report may show the stimuli
+    hosts : further hosts to which `base_url` may redirect; every other is refused
     """
 
     name: str
@@ -44,6 +72,7 @@ class DatasetCard:
     fetch_note: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     redistributable_stimuli: bool = False
+    hosts: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

@@ -9,6 +9,9 @@ from pathlib import Path
 from brainalign.errors import DataNotFoundError
 from data_loaders._card import DatasetCard, megabytes
 
+# files that any folder may hold
+_COMMON = ("readme", "license", "licence", "changes", "participants.tsv", "dataset_description.json")
+
 
 def cache_folder() -> Path:
     """The user's cache folder: BRAINALIGN_CACHE, else the platform's own."""
@@ -43,17 +46,25 @@ def dataset_folder(card: DatasetCard, root: str | os.PathLike[str] | None) -> Pa
     for place in roots:
         if (place / card.name).is_dir():
             return place / card.name
-        # the folder of the dataset itself, under its own or another name
-        if place.is_dir() and (place.name == card.name or any((place / f.name).exists() for f in card.files)):
+        if _is_dataset(place, card):
             return place
     looked = ", ".join(str(place / card.name) for place in roots)
     raise DataNotFoundError(f"the dataset {card.name!r} is not at {looked}. {how_to_get(card)}")
 
 
+def _is_dataset(place: Path, card: DatasetCard) -> bool:
+    """Whether a folder is that of the dataset itself, under its own or another name."""
+    names = [file.name for file in card.files if not file.name.lower().startswith(_COMMON)]
+    return place.is_dir() and (place.name == card.name or any((place / name).exists() for name in names))
+
+
 def target_folder(card: DatasetCard, root: str | os.PathLike[str] | None) -> Path:
-    """Return the folder that `fetch` fills; it need not exist."""
-    place = _roots(root)[0]
-    return place if place.name == card.name else place / card.name
+    """Return the folder that `fetch` fills: the one that `load` reads, which need not exist."""
+    try:
+        return dataset_folder(card, root)
+    except DataNotFoundError:
+        place = _roots(root)[0]
+        return place if place.name == card.name else place / card.name
 
 
 def how_to_get(card: DatasetCard) -> str:

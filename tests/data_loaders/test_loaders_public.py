@@ -11,7 +11,20 @@ import pytest
 import data_loaders as dl
 from brainalign.errors import DataNotFoundError, InputError, UnknownNameError
 
-NAMES = ["folder", "macaque_v4", "object2vec81", "objects92"]
+NAMES = [
+    "alice_fmri",
+    "arrays",
+    "eeglab_sample",
+    "fmriprep",
+    "folder",
+    "haxby2001",
+    "macaque_v4",
+    "mne_file",
+    "n170_muse",
+    "object2vec81",
+    "objects92",
+    "photographs",
+]
 
 
 def test_available_lists_the_dataset_modules() -> None:
