@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from brainalign.report.describe import chance_level, is_control, value_text
+from brainalign.report.alarm import ALARM, NOTE, OPEN, QUIET, Alarm
+from brainalign.report.alarms_continuous import best_lag, drift, time_control
+from brainalign.report.averages import over_times, unit_ceilings
+from brainalign.report.describe import chance_level, count_units, is_control, unit_noun, value_text
 from brainalign.report.groups import Group, region_row, region_value
 from brainalign.report.naming import (
-    clean,
     count,
     integer,
     interval,
@@ -22,54 +23,24 @@ from brainalign.report.naming import (
     percent,
     real,
 )
-from brainalign.report.regions import over_times, region_units, summaries, unit_ceilings
+from brainalign.report.regions import region_units, summaries
+from brainalign.report.rows import why_no_ceiling
 from brainalign.statistics.multiple_tests import few_permutations
 from brainalign.types import Scores
 
-ALARM, NOTE, QUIET, OPEN = "alarm", "note", "quiet", "open"
 _ABOVE_CEILING = 1.05
 _MANY_MISSING = 0.05
 _MANY_EDGES = 0.10
 _FEW_TEST_ROWS = 20
-# what is said of a check that found nothing: its title alone would read as its opposite
-_FINDINGS = {
-    "A guard was overruled": "No guard was overruled",
-    "Below chance": "No score below chance",
-    "Above the noise ceiling": "No score above its ceiling",
-    "Control as good as the model": "No control as good as its model",
-    "Units without a score": "No unit without a score",
-    "Constant predictions": "No constant prediction",
-    "Penalties at the edge of their grid": "No crowd of penalties at the edge of their grid",
-    "Folds disagree": "No disagreement of folds",
-    "Few test rows": "No test set of few rows",
-    "Training scores like test scores": "No training score like its test score",
-}
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """One check: `level` is "alarm", "note", "quiet" or "open" (could not be made); `where` names
-    the results that it looked at.
-    """
-
-    level: str
-    title: str
-    text: str
-    where: str = ""
-
-    @property
-    def finding(self) -> str:
-        """What is said where the check found nothing: a statement, with its numbers if any."""
-        said = _FINDINGS.get(self.title, f"Nothing found: {self.title}")
-        return said if not self.text or self.text.startswith("No ") else f"{said}: {self.text}"
 
 
 def standing_alarms(groups: Sequence[Group]) -> list[Alarm]:
-    """Run every check on every group; alarms first, then notes, then what stayed quiet.
+    """Run every check on every group that it applies to; alarms first, then notes, then what stayed quiet.
 
     Checks that stayed quiet in all groups are told once.
     """
-    found = [_with_place(check(group), group) for group in groups for check in CHECKS]
+    made = [(check(group), group) for group in groups for check in CHECKS]
+    found = [_with_place(alarm, group) for alarm, group in made if alarm is not None]
     found += [a for a in (_different_tests(groups), _too_few_draws(groups)) if a is not None]
     loud = [a for a in found if a.level in (ALARM, NOTE)]
     loud.sort(key=lambda a: (ALARM, NOTE).index(a.level))
@@ -88,11 +59,12 @@ def _with_place(alarm: Alarm, group: Group) -> Alarm:
 def _subject(scores: Scores) -> str:
     layer = scores.identity["layer"]
     name = isolate(scores.identity["model"] or "the model", 60)
-    return f"{name}, {isolate(layer, 60)}" if layer not in ("", "selected") else name
+    own_name = layer in ("", "selected", scores.identity["model"])
+    return name if own_name else f"{name}, {isolate(layer, 60)}"
 
 
 def _overruled(group: Group) -> Alarm:
-    reasons = list(dict.fromkeys(clean(s.info["allow"], 400) for s in group.all if s.info.get("allow")))
+    reasons = list(dict.fromkeys(isolate(s.info["allow"], 400) for s in group.all if s.info.get("allow")))
     title = "A guard was overruled"
     if not reasons:
         return Alarm(QUIET, title, "No guard against leakage was overruled.")
@@ -147,7 +119,7 @@ def _above_ceiling(group: Group) -> Alarm:
 
 
 def _why_no_ceiling(group: Group) -> str:
-    reason = next((clean(s.info["no_ceiling"]) for s in group.all if s.info.get("no_ceiling")), "")
+    reason = next((isolate(why_no_ceiling(s), 300) for s in group.all if s.info.get("no_ceiling")), "")
     because = f": {reason}" if reason else ": the scores carry none (repeated presentations would be needed)"
     return (
         f"There is no noise ceiling{because}. How much of the explainable response is explained stays open."
@@ -227,10 +199,11 @@ def _missing(group: Group) -> Alarm:
     missing = int(np.isnan(over_times(scores.values)).sum())
     total = len(scores.values)
     if not missing:
-        return Alarm(QUIET, title, f"All {count(total, 'unit')} have a score.")
+        all_of = f"All {count_units(total, scores)} have" if total > 1 else f"The one {unit_noun(scores)} has"
+        return Alarm(QUIET, title, f"{all_of} a score.")
     reasons = mapping(scores.info, "nan_reasons")
-    why = listed([f"{clean(k, 80)}: {integer(v) or 0}" for k, v in reasons.items() if integer(v)], 5)
-    text = f"{missing} of {count(total, 'unit')} have no score" + (
+    why = listed([f"{isolate(k, 80)}: {integer(v) or 0}" for k, v in reasons.items() if integer(v)], 5)
+    text = f"{missing} of {count_units(total, scores)} have no score" + (
         f" ({why})." if why else "; no reason was recorded."
     )
     return Alarm(ALARM if missing > _MANY_MISSING * total else NOTE, title, text)
@@ -317,7 +290,7 @@ def _train_like_test(group: Group) -> Alarm:
     return Alarm(QUIET, title, text)
 
 
-CHECKS: tuple[Callable[[Group], Alarm], ...] = (
+CHECKS: tuple[Callable[[Group], Alarm | None], ...] = (
     _overruled,
     _below_chance,
     _above_ceiling,
@@ -328,6 +301,8 @@ CHECKS: tuple[Callable[[Group], Alarm], ...] = (
     _fold_spread,
     _few_test_rows,
     _train_like_test,
+    drift,
+    time_control,
 )
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.linalg import orthogonal_procrustes
 
 from brainalign.errors import AlignmentError, InputError
+from brainalign.report.describe import stamp
 from brainalign.report.naming import short_names
 from brainalign.report.style import ACCENT, INK, MUTED, SEQUENTIAL, SERIES, drawable, dress, new_axes
 from brainalign.types import RDMs
@@ -125,6 +126,7 @@ def plot_rdm(rdms: RDMs, *, row: int = 0, ranked: bool = True, ax: Axes | None =
         spine.set_visible(False)
     ax.set_xlabel(f"{len(rdms.stimulus_id)} stimuli", color=INK)
     ax.set_title(drawable(rdm_name(rdms, row), 48), fontsize=10, color=INK, loc="left")
+    stamp(ax, rdms)
     return ax
 
 
@@ -214,6 +216,7 @@ def plot_rdm_pair(
         f"above: {drawable(above, 34)}\nbelow: {drawable(below, 34)}", fontsize=9.5, color=INK, loc="left"
     )
     ax.set_xlabel(f"{shared} stimuli", color=INK)
+    stamp(ax, first, second)
     return ax
 
 
@@ -337,4 +340,5 @@ def plot_mds(rdms: RDMs, *, row: int = 0, like: Any = None, ax: Axes | None = No
     share = frame.attrs["share"]
     shown = f"{100 * share:.0f} % in two dimensions" if np.isfinite(share) else "no distances"
     ax.set_title(f"{drawable(rdm_name(rdms, row), 48)}\n{shown}", fontsize=9.5, color=INK, loc="left")
+    stamp(ax, rdms)
     return ax

@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 
 from brainalign._checks import unknown_name
 from brainalign.errors import AlignmentError
-from brainalign.report.describe import as_list, chance_level, is_control, model_label, split_hash
+from brainalign.report.describe import (
+    as_list,
+    chance_level,
+    is_control,
+    model_label,
+    split_hash,
+    stamp,
+    units_noun,
+)
 from brainalign.report.naming import metric_name, number, short_names
 from brainalign.report.regions import default_region, region_summary, region_units, scores_units
 from brainalign.report.style import (
@@ -125,10 +133,11 @@ def plot_layer_profile(scores: Any, *, region: str | None = None, ax: Axes | Non
     _layer_ticks(ax, frame)
     ax.axhline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
     units = int(frame["n_units"].max()) if scores_units(found[0]) else 1
-    over = f" (mean over {units} units)" if units > 1 else ""
+    over = f" (mean over {units} {drawable(units_noun(found[0]))})" if units > 1 else ""
     dress(ax, ylabel=drawable(metric_name(found[0].metric)) + over)
     _headroom(ax, frame, lowest)
     show_legend(ax)
+    stamp(ax, *found)
     return ax
 
 
@@ -266,10 +275,11 @@ def plot_model_comparison(
     ax.set_ylim(len(frame) - 0.4, -0.7)
     ax.axvline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
     note = f"\ndifferent test sets: {drawable(allow, 60)}" if len(hashes) > 1 else ""
-    over = ", mean over units" if scores_units(found[0]) else ""
+    over = f", mean over {drawable(units_noun(found[0]))}" if scores_units(found[0]) else ""
     dress(ax, xlabel=f"{drawable(metric_name(found[0].metric))}{over}{note}", grid="x")
     _sideroom(ax, frame, lowest)
     show_legend(ax)
+    stamp(ax, *found)
     return ax
 
 

@@ -1,26 +1,22 @@
-"""Figures of single units and of time: the distribution of scores, and their course."""
+"""Figures of single units: the distribution of their scores."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from brainalign._checks import unknown_name
-from brainalign.errors import InputError
-from brainalign.report.describe import as_list, chance_level, is_control, model_label
+from brainalign.report.averages import over_times, unit_ceilings
+from brainalign.report.describe import chance_level, stamp, unit_noun, units_noun
 from brainalign.report.naming import metric_name, number
-from brainalign.report.regions import mean_known, over_times, region_units, unit_ceilings
+from brainalign.report.regions import region_positions
 from brainalign.report.style import (
     ACCENT,
     BAND,
     CEILING,
     INK,
     MUTED,
-    SERIES,
     drawable,
     dress,
     new_axes,
@@ -28,10 +24,12 @@ from brainalign.report.style import (
 )
 from brainalign.types import Scores
 
+FEW_UNITS = 12
+
 
 def unit_score_numbers(scores: Scores, *, region: str | None = None) -> pd.DataFrame:
     """The numbers of `plot_unit_scores`: unit_id, value, noise_ceiling with its interval, p."""
-    index = _units_of(scores, region)
+    index = region_positions(scores, region)
     assert scores.units is not None
     frame = pd.DataFrame({"unit_id": scores.units.index[index], "value": over_times(scores.values)[index]})
     if scores.noise_ceiling is not None:
@@ -43,17 +41,8 @@ def unit_score_numbers(scores: Scores, *, region: str | None = None) -> pd.DataF
     return frame
 
 
-def _units_of(scores: Scores, region: str | None) -> np.ndarray:
-    parts = region_units(scores)
-    if region is None:
-        return np.arange(len(scores.values))
-    if region not in parts:
-        raise unknown_name("region", region, parts)
-    return parts[region]
-
-
 def plot_unit_scores(scores: Scores, *, region: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the distribution of the units' scores, with that of their noise ceilings.
+    """Draw the scores of the units with their noise ceilings: by name where they are few, else binned.
 
     Parameters
     ----------
@@ -66,7 +55,8 @@ def plot_unit_scores(scores: Scores, *, region: str | None = None, ax: Axes | No
     Returns
     -------
     Axes
-        Filled: scores; outline: ceilings, in the same bins; lines: their means.
+        Up to 12 units: a dot each, beside it a bar for its ceiling. More: a histogram; filled:
+        scores; outline: ceilings, in the same bins; lines: their means.
 
     Raises
     ------
@@ -79,30 +69,56 @@ def plot_unit_scores(scores: Scores, *, region: str | None = None, ax: Axes | No
     'Pearson r of each unit (2 of 3 have one)'
     """
     frame = unit_score_numbers(scores, region=region)
-    ax = new_axes() if ax is None else ax
+    known = np.isfinite(frame["value"].to_numpy())
+    few = len(frame) <= FEW_UNITS
+    if ax is None:
+        ax = new_axes(4.7, 1.2 + 0.27 * max(3, len(frame))) if few else new_axes()
+    of = f" ({known.sum()} of {len(frame)} have one)" if not known.all() else ""
+    xlabel = f"{drawable(metric_name(scores.metric))} of each {drawable(unit_noun(scores))}{of}"
+    if not known.any():
+        words = f"no {drawable(unit_noun(scores))} has a score"
+        ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", color=MUTED)
+        dress(ax, xlabel=xlabel)
+    elif few:
+        _dots(ax, frame, chance_level(scores))
+        dress(ax, xlabel=xlabel, grid="x")
+    else:
+        _histogram(ax, frame)
+        dress(ax, xlabel=xlabel, ylabel=f"number of {drawable(units_noun(scores))}")
+    show_legend(ax)
+    stamp(ax, scores)
+    return ax
+
+
+def _dots(ax: Axes, frame: pd.DataFrame, chance: float) -> None:
+    """A dot for each unit, the first on top."""
+    places = np.arange(len(frame))
+    ax.axvline(chance, color=MUTED, linewidth=0.8, zorder=1)
+    if "noise_ceiling" in frame:
+        low, high = frame["ceiling_low"], frame["ceiling_high"]
+        ax.hlines(places, low, high, color=BAND, linewidth=7, zorder=1)
+        ceiling = frame["noise_ceiling"]
+        ax.plot(ceiling, places, "|", color=CEILING, markersize=10, label="noise ceiling, 95 % interval")
+    ax.plot(frame["value"], places, "o", color=ACCENT, markersize=6)
+    ax.set_yticks(places, [drawable(name, 30) for name in frame["unit_id"]])
+    ax.set_ylim(len(frame) - 0.5, -0.5)
+
+
+def _histogram(ax: Axes, frame: pd.DataFrame) -> None:
     values = frame["value"].to_numpy()
     values = values[np.isfinite(values)]
     ceilings = frame["noise_ceiling"].to_numpy() if "noise_ceiling" in frame else np.empty(0)
     ceilings = ceilings[np.isfinite(ceilings)]
-    if len(values):
-        edges = _bins(np.concatenate([values, ceilings]), len(values))
-        ax.hist(values, list(edges), color=ACCENT, edgecolor="white", linewidth=0.6, zorder=2)
-        mean = float(values.mean())
-        ax.axvline(mean, color=INK, linewidth=1.4, label=f"mean {number(mean, 2)}")
-        if len(ceilings):
-            ax.hist(
-                ceilings, list(edges), histtype="stepfilled", facecolor=BAND, edgecolor=CEILING, zorder=1.5
-            )
-            mean = float(ceilings.mean())
-            label = f"mean noise ceiling {number(mean, 2)}"
-            ax.axvline(mean, color=CEILING, linewidth=1.1, linestyle=(0, (5, 2)), label=label)
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    else:
-        ax.text(0.5, 0.5, "no unit has a score", transform=ax.transAxes, ha="center", color=MUTED)
-    of = f" ({len(values)} of {len(frame)} have one)" if len(values) < len(frame) else ""
-    dress(ax, xlabel=f"{drawable(metric_name(scores.metric))} of each unit{of}", ylabel="number of units")
-    show_legend(ax)
-    return ax
+    edges = list(_bins(np.concatenate([values, ceilings]), len(values)))
+    ax.hist(values, edges, color=ACCENT, edgecolor="white", linewidth=0.6, zorder=2)
+    mean = float(values.mean())
+    ax.axvline(mean, color=INK, linewidth=1.4, label=f"mean {number(mean, 2)}")
+    if len(ceilings):
+        ax.hist(ceilings, edges, histtype="stepfilled", facecolor=BAND, edgecolor=CEILING, zorder=1.5)
+        mean = float(ceilings.mean())
+        label = f"mean noise ceiling {number(mean, 2)}"
+        ax.axvline(mean, color=CEILING, linewidth=1.1, linestyle=(0, (5, 2)), label=label)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
 def _bins(values: np.ndarray, n: int) -> np.ndarray:
@@ -110,87 +126,3 @@ def _bins(values: np.ndarray, n: int) -> np.ndarray:
     if high - low < 1e-9:
         low, high = low - 0.05, high + 0.05
     return np.linspace(low, high, int(np.clip(round(2.2 * n ** (1 / 2)), 8, 40)) + 1)
-
-
-def time_course_numbers(scores: Scores, *, region: str | None = None) -> pd.DataFrame:
-    """The numbers of `plot_time_course`: time [s], mean, quartiles over units, ceiling."""
-    if scores.values.ndim != 2:
-        raise InputError(
-            f"scores of shape {scores.values.shape} have no time axis; expected (n_units, n_times)"
-        )
-    index = _units_of(scores, region)
-    values = scores.values[index]
-    times = scores.info.get("times")
-    known = times is not None and np.shape(times) == (values.shape[1],)
-    frame = pd.DataFrame({"time": np.asarray(times, float) if known else np.arange(values.shape[1])})
-    frame["value"] = mean_known(values, axis=0)
-    some = np.isfinite(values).any(axis=0)
-    for name, share in (("lower_quartile", 25), ("upper_quartile", 75)):
-        frame[name] = np.nan
-        frame.loc[some, name] = np.nanpercentile(values[:, some], share, axis=0)
-    if scores.noise_ceiling is not None:
-        frame["noise_ceiling"] = mean_known(scores.noise_ceiling.values[index], axis=0)
-    return frame
-
-
-def plot_time_course(scores: Any, *, region: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the mean score over units at each time, with the quartiles of the units as a band.
-
-    Parameters
-    ----------
-    scores : Scores or sequence of Scores with values (n_units, n_times)
-        ``info["times"]`` holds the seconds; without it the axis counts samples.
-    region : str, optional
-        A region of the unit table; by default every unit.
-    ax : Axes, optional
-
-    Raises
-    ------
-    InputError
-        The scores have no time axis.
-
-    Examples
-    --------
-    >>> plot_time_course(Scores(np.ones((3, 2)), info={"times": [0.0, 0.1]})).get_xlabel()
-    'time (s)'
-    """
-    found = as_list(scores, "a time course")
-    ax = new_axes() if ax is None else ax
-    for place, one in enumerate(found):
-        frame = time_course_numbers(one, region=region)
-        colour = SERIES[place % len(SERIES)]
-        ax.fill_between(
-            frame["time"],
-            frame["lower_quartile"],
-            frame["upper_quartile"],
-            color=colour,
-            alpha=0.18,
-            linewidth=0,
-        )
-        style = "--" if is_control(one) else "-"
-        ax.plot(
-            frame["time"],
-            frame["value"],
-            color=colour,
-            linewidth=1.6,
-            linestyle=style,
-            label=drawable(model_label(one), 40),
-        )
-        if place == 0 and "noise_ceiling" in frame and np.isfinite(frame["noise_ceiling"]).any():
-            ax.plot(
-                frame["time"],
-                frame["noise_ceiling"],
-                color=CEILING,
-                linewidth=1.1,
-                linestyle=(0, (5, 2)),
-                label=f"noise ceiling {number(mean_known(frame['noise_ceiling'].to_numpy()), 2)}",
-            )
-    known = found[0].info.get("times") is not None
-    ax.axhline(chance_level(found[0]), color=MUTED, linewidth=0.8, zorder=1)
-    dress(
-        ax,
-        xlabel="time (s)" if known else "time (samples)",
-        ylabel=f"{drawable(metric_name(found[0].metric))} (mean, quartiles of units)",
-    )
-    show_legend(ax)
-    return ax

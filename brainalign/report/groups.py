@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from brainalign.report.averages import mean_known, over_times
 from brainalign.report.describe import is_control, is_profile, split_hash
 from brainalign.report.naming import isolate, metric_name
-from brainalign.report.regions import default_region, mean_known, over_times, region_summary, region_units
+from brainalign.report.regions import default_region, region_summary, region_units
 from brainalign.types import Scores
 
 _ANALYSES = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.report.groups import Group
+from brainalign.report.methods_continuous import gap_words, time_sentences
 from brainalign.report.naming import (
     count,
     integer,
@@ -21,6 +22,7 @@ from brainalign.report.naming import (
 )
 from brainalign.report.references import Citations
 from brainalign.report.regions import region_units
+from brainalign.report.rows import in_rows, row_noun, why_no_ceiling
 from brainalign.types import RDMs
 
 
@@ -48,6 +50,7 @@ def _paragraph(group: Group, cite: Citations) -> str:
     if group.analysis in ("rsa", "cka"):
         sentences.append(_similarity_sentence(group, cite))
     else:
+        sentences += time_sentences(info)
         sentences += [
             _estimator_sentence(info, cite),
             _split_sentence(group, info),
@@ -105,13 +108,16 @@ def _estimator_sentence(info: Any, cite: Citations) -> str:
         return ""
     ridge = "ridge" in name.lower()
     scaling = text_of(info.get("feature_scaling"), 60)
-    out = (
-        "Responses were regressed on the activations of each layer with "
-        f"{name}{cite.known('ridge') if ridge else ''}"
-    )
+    what = "activations of each layer" if _is_network(info) or _has_layers(info) else "features"
+    out = f"Responses were regressed on the {what} with {name}{cite.known('ridge') if ridge else ''}"
     if ridge:
         out += ", the penalty chosen on inner folds of the training rows"
     return out + (f"; features were scaled by {scaling}." if scaling else ".")
+
+
+def _is_network(info: Any) -> bool:
+    """Whether the features are activations; indicators of conditions name a model alone."""
+    return any(mapping(info, "model").get(key) for key in ("weights_digest", "preprocessing", "pool"))
 
 
 def _split_sentence(group: Group, info: Any) -> str:
@@ -120,10 +126,14 @@ def _split_sentence(group: Group, info: Any) -> str:
     method = split_method(splits)
     if not folds:
         return ""
-    over = f" of {count(groups, 'group')} of rows that must stay together" if groups else ""
+    # a sample in time, or a trial of an unknown stimulus, is a group of its own: their number says nothing
+    tied = groups and row_noun(group.lead) == "stimulus"
+    over = f" of {count(groups, 'group')} of rows that must stay together" if tied else ""
+    gap = gap_words(info)
     joined = text_of(info.get("joined"), 40)
     by = f" Features and responses were joined {joined}." if joined else ""
-    return f"Scores come from {count(folds, 'outer fold')}{over}{f', {method}' if method else ''}.{by}"
+    how = (f", {method}" if method else "") + (f"; {gap}" if gap else "")
+    return f"Scores come from {count(folds, 'outer fold')}{over}{how}.{by}"
 
 
 def _score_sentence(group: Group, info: Any) -> str:
@@ -175,7 +185,7 @@ def _has_layers(info: Any) -> bool:
 def _ceiling_sentence(group: Group, cite: Citations) -> str:
     ceiling = next((s.noise_ceiling for s in group.all if s.noise_ceiling is not None), None)
     if ceiling is None:
-        reason = next((text_of(s.info["no_ceiling"]) for s in group.all if s.info.get("no_ceiling")), "")
+        reason = next((text_of(why_no_ceiling(s)) for s in group.all if s.info.get("no_ceiling")), "")
         return f"No noise ceiling could be computed{f': {reason}' if reason else ''}."
     named = {
         "variance_components": "variance components between and within stimuli",
@@ -203,14 +213,16 @@ def _ceiling_sentence(group: Group, cite: Citations) -> str:
 def _inference_sentences(group: Group, cite: Citations) -> list[str]:
     tested = next((s for s in group.all if s.p_values is not None), None)
     out = []
-    described = next((text_of(s.info.get("interval"), 160) for s in group.all if s.info.get("interval")), "")
+    described = next(
+        (text_of(in_rows(s, str(s.info["interval"])), 160) for s in group.all if s.info.get("interval")), ""
+    )
     if described:
         out.append(f"Intervals: {described}.")
     if tested is None:
         return out
     permutation = mapping(tested.info, "permutation")
     draws = integer(permutation.get("n"))
-    exchange = text_of(permutation.get("exchange"), 80)
+    exchange = text_of(in_rows(tested, str(permutation.get("exchange") or "")), 80)
     detail = f" from {count(draws, 'permutation')}" if draws else ""
     detail += f" ({exchange})" if exchange else ""
     text = f"p-values are (b + 1)/(m + 1){detail}{cite.known('permutation')}"

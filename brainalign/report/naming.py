@@ -13,7 +13,10 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # categories that are never shown: control, format (bidirectional overrides, zero width), surrogate
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # "https://" is no path, "server:/home/name" is one; a lone "/h" is a unit
-_POSIX_PATH = re.compile(r"(?<![\w./~…-])(?!(?<=:)//)(?:(?:/[^\s/'\"<>|;,]+){2,}/?|/[A-Za-z][\w.-]{2,})")
+# and the end of a tag, "</b>", none either
+_POSIX_PATH = re.compile(
+    r"(?<![\w./~…-])(?!(?<=:)//)(?:(?:/[^\s/'\"<>|;,]+){2,}/?|(?<!<)/[A-Za-z][\w.-]{2,})"
+)
 _FILE_URL = re.compile(r"file:/*[^\s'\"<>|;,]+", re.IGNORECASE)
 _HOME_PATH = re.compile(r"~[\w.-]*(?:/[^\s/'\"<>|;,]+)+")
 _WINDOWS_PATH = re.compile(r"(?<![A-Za-z])(?:[A-Za-z]:[\\/]|\\\\)[^\s'\"<>|;,]+")
@@ -172,13 +175,22 @@ def split_method(splits: Mapping[str, Any]) -> str:
 
 
 def text_of(value: Any, limit: int = 300) -> str:
-    """Text, a list or a mapping of `info` as one cleaned line; "" when absent."""
+    """Text, a list or a mapping of `info` as one line, each part cleaned and isolated; "" when absent."""
     if value is None or value == "":
         return ""
     if isinstance(value, Mapping):
-        return clean("; ".join(f"{k} {text_of(v, 80)}" for k, v in value.items()), limit)
+        return _cut("; ".join(f"{isolate(k, 80)} {text_of(v, 80)}" for k, v in value.items()), limit)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return clean(", ".join(text_of(v, 80) for v in value), limit)
+        return _cut(", ".join(text_of(v, 80) for v in value), limit)
     if isinstance(value, (float, np.floating)):
         return f"{value:.4g}"
-    return clean(value, limit)
+    return isolate(value, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Shorten cleaned text; an isolate that the cut leaves open is closed."""
+    if len(text) <= limit:
+        return text
+    text = text[: limit - 1]
+    unclosed = text.count("\N{FIRST STRONG ISOLATE}") - text.count("\N{POP DIRECTIONAL ISOLATE}")
+    return text + "…" + "\N{POP DIRECTIONAL ISOLATE}" * unclosed

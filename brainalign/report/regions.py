@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from brainalign._checks import unknown_name
 from brainalign.design import ALL, named_regions
-from brainalign.report.describe import is_control, is_profile
+from brainalign.report.averages import mean_known, over_times, unit_ceilings
+from brainalign.report.describe import fits_units, is_control, is_profile, is_simulated
 from brainalign.report.naming import clean, mapping, real
+from brainalign.report.rows import in_rows
+from brainalign.report.times import peak
 from brainalign.statistics.multiple_tests import adjust_fdr
 from brainalign.types import NoiseCeiling, Scores
 
@@ -45,10 +49,25 @@ def region_units(scores: Scores) -> dict[str, np.ndarray]:
     assert scores.units is not None
     units = scores.units
     columns = [c for c in units.columns if c.startswith("roi_")]
-    of_regions = scores.identity["analysis"] not in ("", "encoding", "decoding")
-    if not columns and of_regions and 0 < len(units) <= _MOST_UNIT_REGIONS:
+    if not columns and not fits_units(scores) and 0 < len(units) <= _MOST_UNIT_REGIONS:
         return {str(name): np.array([row]) for row, name in enumerate(units.index)}
     return named_regions(units)
+
+
+def region_positions(scores: Scores, region: str | None) -> np.ndarray:
+    """Positions of the units of a region, of all units for None.
+
+    Raises
+    ------
+    UnknownNameError
+        `region` is not a region of the units.
+    """
+    if region is None:
+        return np.arange(len(scores.values))
+    parts = region_units(scores)
+    if region not in parts:
+        raise unknown_name("region", region, parts)
+    return parts[region]
 
 
 def default_region(scores: Scores) -> str:
@@ -57,30 +76,10 @@ def default_region(scores: Scores) -> str:
     return ALL if ALL in names or not names else names[0]
 
 
-def over_times(array: np.ndarray, n_unit_axis: int = 0) -> np.ndarray:
-    """Average the time axis that follows the unit axis away, where there is one."""
-    if array.ndim == n_unit_axis + 1:
-        return array
-    return np.asarray(mean_known(array, axis=-1))
-
-
-def unit_ceilings(ceiling: NoiseCeiling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ceiling of each unit with the ends of its interval; a time axis is averaged like that of the scores."""
-    return over_times(ceiling.values), over_times(ceiling.low), over_times(ceiling.high)
-
-
 def scores_units(scores: Scores) -> bool:
     """Whether a score belongs to one unit, not (RSA, CKA) to all units of a region together."""
     assert scores.units is not None
-    return "n_units" not in scores.units and scores.identity["analysis"] in ("", "encoding", "decoding")
-
-
-def mean_known(array: np.ndarray, axis: int | None = None) -> Any:
-    """Mean of the entries that are not NaN; NaN, without a warning, where there are none."""
-    known = np.isfinite(array)
-    number = known.sum(axis=axis)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, array, 0).sum(axis=axis) / np.where(number > 0, number, np.nan)
+    return "n_units" not in scores.units and fits_units(scores)
 
 
 def summarise(scores: Scores) -> pd.DataFrame:
@@ -135,7 +134,7 @@ def region_summary(scores: Scores, region: str, index: np.ndarray) -> dict[str, 
         "low": low,
         "high": high,
         "interval_of": interval_of,
-        **_ceiling(scores.noise_ceiling, values, index),
+        **_ceiling(scores, values, index),
         "p": _region_p(scores, region, index),
     }
 
@@ -151,7 +150,7 @@ def _count(scores: Scores, index: np.ndarray, keep: np.ndarray) -> int:
 def _region_p(scores: Scores, region: str, index: np.ndarray) -> float:
     """The permutation p of the region's mean where the scores carry it, else the median bound."""
     given = real(mapping(mapping(scores.info, "permutation"), "region_p").get(region))
-    return _median_bound(scores, index) if given is None else given
+    return _unit_bound(scores, index) if given is None else given
 
 
 def _interval(scores: Scores, region: str, index: np.ndarray) -> tuple[float, float, str]:
@@ -171,7 +170,11 @@ def _interval(scores: Scores, region: str, index: np.ndarray) -> tuple[float, fl
 
 def _varied(scores: Scores) -> str:
     """What varies in the intervals that the scores carry."""
-    said = re.sub(r"^95 ?% (interval )?(over )?", "", clean(scores.info.get("interval") or "", 120))
+    said = re.sub(
+        r"^95 ?% (interval )?(over )?",
+        "",
+        clean(in_rows(scores, str(scores.info.get("interval") or "")), 120),
+    )
     return said or "as given with the scores"
 
 
@@ -183,7 +186,8 @@ def _student(values: np.ndarray) -> tuple[float, float]:
     return float(known.mean() - half), float(known.mean() + half)
 
 
-def _ceiling(ceiling: NoiseCeiling | None, values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
+def _ceiling(scores: Scores, values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
+    ceiling = scores.noise_ceiling
     names = ("ceiling", "ceiling_low", "ceiling_high", "normalised")
     if ceiling is None:
         return {**dict.fromkeys(names, math.nan), "n_normalised": 0}
@@ -199,10 +203,15 @@ def _ceiling(ceiling: NoiseCeiling | None, values: np.ndarray, index: np.ndarray
     }
 
 
-def _median_bound(scores: Scores, index: np.ndarray) -> float:
+def _unit_bound(scores: Scores, index: np.ndarray) -> float:
     if scores.p_values is None or np.ndim(scores.p_values) != 1:
         return math.nan
-    p = np.sort(np.asarray(scores.p_values, dtype=np.float64)[index])
+    return median_bound(scores.p_values[index])
+
+
+def median_bound(p_values: np.ndarray) -> float:
+    """A bound for all units together, n / ceil(n / 2) times the median of their p; NaN without any."""
+    p = np.sort(np.asarray(p_values, dtype=np.float64))
     p = p[np.isfinite(p)]
     if not len(p):
         return math.nan
@@ -225,7 +234,9 @@ def score_table(results: Sequence[Scores]) -> pd.DataFrame:
         `summarise`, `q` (Benjamini and Hochberg over every p of this table) and
         `share_significant`, the share of a region's units whose own p, corrected over
         all units of all claims in the table, is at most 0.05; NaN where a score speaks of a
-        whole region (column `n_units` of the unit table).
+        whole region (column `n_units` of the unit table); `peak` and `peak_time`, the highest
+        mean over the units along a time axis and when [s], NaN without one; `simulated`, and
+        `overruled`, the reason with which a guard was overruled or "".
 
     Examples
     --------
@@ -245,9 +256,13 @@ def score_table(results: Sequence[Scores]) -> pd.DataFrame:
         parts = list(region_units(scores).values())
         frame["share_significant"] = [math.nan if q is None else _share(q[index]) for index in parts]
         frame["n_test"] = scores.n_test
+        tops = [peak(scores, index) for index in parts]
+        frame["peak"], frame["peak_time"] = [t[0] for t in tops], [t[1] for t in tops]
+        frame["simulated"] = is_simulated(scores)
+        frame["overruled"] = clean(scores.info.get("allow") or "", 400)
         frames.append(frame)
     if not frames:
-        return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "q", "share_significant", "n_test"])
+        return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "q", "share_significant", "n_test", "peak"])
     table = pd.concat(frames, ignore_index=True)
     table.insert(list(table.columns).index("p") + 1, "q", adjust_fdr(table["p"].to_numpy()))
     return table

@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 
 from brainalign.design import ALL
-from brainalign.report.alarms import ALARM, standing_alarms
-from brainalign.report.describe import chance_level, is_control, is_profile, unit_noun, value_text
+from brainalign.report.alarm import ALARM
+from brainalign.report.alarms import standing_alarms
+from brainalign.report.averages import over_times
+from brainalign.report.describe import (
+    chance_level,
+    count_units,
+    fits_units,
+    is_control,
+    is_profile,
+    units_noun,
+    value_text,
+)
 from brainalign.report.groups import Group, region_row
 from brainalign.report.naming import (
-    clean,
     count,
     integer,
     interval,
@@ -24,7 +33,9 @@ from brainalign.report.naming import (
     split_method,
     text_of,
 )
-from brainalign.report.regions import default_region, region_units
+from brainalign.report.regions import default_region, region_units, scores_units
+from brainalign.report.rows import row_noun, rows_noun
+from brainalign.report.times import peak, time_axis
 from brainalign.types import RDMs, Scores
 
 _GENERALISATION = {
@@ -53,11 +64,14 @@ def headline(group: Group, scores: Scores | None = None) -> dict[str, str]:
     row = region_row(scores, region)
     model = isolate(scores.identity["model"], 80) or "The model"
     layer = scores.identity["layer"]
-    named = f"{model} (layer {isolate(layer, 60)})" if layer not in ("", "selected") else model
+    own_name = layer in ("", "selected", scores.identity["model"])
+    named = model if own_name else f"{model} (layer {isolate(layer, 60)})"
     sentence = (
         f"{named} {_verb(scores, row)} {_brain(group, scores, region, row)} with "
         f"{value_text(scores, row['value'])}"
     )
+    if scores.values.ndim == 2:
+        sentence += f", {_over_time(scores, region)}"
     if np.isfinite(row["low"]):
         sentence += f" (95 % interval {number(row['low'])} to {number(row['high'])})"
     if np.isfinite(row["normalised"]):
@@ -65,7 +79,8 @@ def headline(group: Group, scores: Scores | None = None) -> dict[str, str]:
     elif np.isfinite(row["ceiling"]):
         sentence += f", with a noise ceiling of {number(row['ceiling'])}"
     if scores.n_test:
-        nouns = ("held-out stimulus", "held-out stimuli") if _by_stimulus(scores) else ("test sample", None)
+        kind = "test" if row_noun(scores) == "sample" else "held-out"
+        nouns = f"{kind} {row_noun(scores)}", f"{kind} {rows_noun(scores)}"
         sentence += f", on {count(scores.n_test, *nouns)}"
     return {
         "sentence": sentence + ".",
@@ -75,14 +90,45 @@ def headline(group: Group, scores: Scores | None = None) -> dict[str, str]:
         "ceiling": number(row["ceiling"]),
         "ceiling_interval": interval(row["ceiling_low"], row["ceiling_high"]),
         "normalised": percent(row["normalised"]),
-        "n_normalised": f"pooled over {row['n_normalised']} of "
-        f"{count(int(row['n_units']), unit_noun(scores))}",
-        "n_units": f"{row['n_scored']} of {row['n_units']}"
-        if row["n_scored"] < row["n_units"]
-        else str(row["n_units"]),
-        "test_name": "Test stimuli" if _by_stimulus(scores) else "Test samples",
+        "n_normalised": _pooled(scores, row),
+        **_counts(scores, row),
+        "test_name": f"Test {rows_noun(scores)}",
         "n_test": f"{scores.n_test:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if scores.n_test else "–",
         "caution": _caution(group, scores),
+    }
+
+
+def _over_time(scores: Scores, region: str) -> str:
+    """Over which times a score is averaged, and where it is highest."""
+    times, seconds = time_axis(scores)
+    unit = " s" if seconds else ""
+    top, when = peak(scores, region_units(scores)[region])
+    where = "the mean over one time" if len(times) == 1 else "the mean over all times"
+    if len(times) > 1 and seconds:
+        where = f"the mean from {number(times[0], 2)} to {number(times[-1], 2)} s"
+    return f"{where}, highest {number(top)} at {number(when)}{unit}" if np.isfinite(top) else where
+
+
+def _pooled(scores: Scores, row: Any) -> str:
+    """Over which units the share of the ceiling is pooled; "" where a row is a whole region."""
+    if not scores_units(scores):
+        return ""
+    units = f"{row['n_normalised']} of {count_units(int(row['n_units']), scores)}"
+    return f"pooled over {units}{', at times with a ceiling above 0' if scores.values.ndim == 2 else ''}"
+
+
+def _counts(scores: Scores, row: Any) -> dict[str, str]:
+    """How many units lie behind the headline, and what the rows of the scores are called."""
+    assert scores.units is not None
+    n_rows, n_scored = len(scores.values), int(np.isfinite(over_times(scores.values)).sum())
+    if scores_units(scores):
+        n_rows, n_scored = row["n_units"], row["n_scored"]
+    shown = f"{row['n_scored']} of {row['n_units']}" if row["n_scored"] < row["n_units"] else row["n_units"]
+    unsaid = not fits_units(scores) and "n_units" not in scores.units
+    return {
+        "n_units": "–" if unsaid else str(shown),
+        "rows_name": f"{units_noun(scores).capitalize()} with a score",
+        "n_rows": f"{n_scored} of {n_rows}" if n_scored < n_rows else str(n_rows),
     }
 
 
@@ -96,18 +142,14 @@ def _verb(scores: Scores, row: Any) -> str:
 
 
 def _brain(group: Group, scores: Scores, region: str, row: Any) -> str:
-    units = count(int(row["n_scored"]), unit_noun(scores))
+    units = count_units(int(row["n_scored"]), scores)
     where = ", ".join(p for p in (isolate(group.dataset, 60), isolate(group.subject, 40)) if p)
-    per_region = scores.identity["analysis"] not in ("", "encoding", "decoding")
+    per_region = not fits_units(scores)
     what = isolate(region, 60) if region != ALL else "the responses"
     if per_region:
         return f"{what} ({where})" if where else what
     place = f" in {isolate(region, 60)}" if region != ALL else ""
     return f"{units}{place} ({where})" if where else f"{units}{place}"
-
-
-def _by_stimulus(scores: Scores) -> bool:
-    return scores.info.get("design") == "trials" or scores.identity["analysis"] in ("rsa", "cka")
 
 
 def _caution(group: Group, scores: Scores) -> str:
@@ -125,9 +167,9 @@ def _caution(group: Group, scores: Scores) -> str:
 def generalisation(group: Group) -> str:
     """How far the scores of a group reach beyond the rows that were seen."""
     info = group.lead.info
-    said = clean(info.get("generalisation") or "", 500)
+    said = isolate(str(info.get("generalisation") or "").rstrip("."), 500)
     if said:
-        return f"These scores speak of {said.rstrip('.')}. Nothing beyond that was tested."
+        return f"These scores speak of {said}. Nothing beyond that was tested."
     if group.analysis in ("rsa", "cka"):
         return (
             "No parameter was fitted to the responses: the similarity describes these stimuli and "
@@ -144,8 +186,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
     """What was run and on what, as pairs of term and text; unknown ones are left out."""
     scores = group.lead
     info = scores.info
-    dataset, splits = mapping(info, "dataset"), mapping(info, "splits")
-    n_stimuli = integer(info.get("n_stimuli")) or integer(splits.get("n_groups"))
+    dataset = mapping(info, "dataset")
     models = [s for s in group.all if not is_control(s)]
     controls = [s for s in group.all if is_control(s)]
     pairs = [
@@ -154,24 +195,35 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Species", text_of(info.get("species") or dataset.get("species"))),
         ("Recording", text_of(info.get("recording") or dataset.get("recording"))),
         ("Design", text_of(info.get("design"))),
-        ("Stimuli", count(n_stimuli, "stimulus", "stimuli") if n_stimuli else ""),
+        _rows(scores),
         ("Units", _units(group, scores)),
-        ("Network", _names([s.identity["model"] for s in models])),
+        ("Model", _names([s.identity["model"] for s in models])),
         ("Layers", _layers(models)),
         ("Controls", _names([s.identity["model"] for s in controls])),
         ("Estimator", _estimator(info)),
         ("Splits", _splits(scores)),
-        ("Repeats", text_of(info.get("repeats"))),
+        ("Repeats", text_of(info.get("repeats")) if row_noun(scores) == "stimulus" else ""),
         ("Layer chosen", _chosen(scores)),
         ("Licence of the dataset", text_of(dataset.get("licence") or info.get("licence"))),
     ]
     return [(term, text) for term, text in pairs if text]
 
 
+def _rows(scores: Scores) -> tuple[str, str]:
+    """How many stimuli, trials or samples there are."""
+    noun, nouns = row_noun(scores), rows_noun(scores)
+    n = integer(scores.info.get("n_stimuli"))
+    if n is None and noun != "sample":
+        n = integer(mapping(scores.info, "splits").get("n_groups"))
+    return nouns.capitalize(), count(n, noun, nouns) if n else ""
+
+
 def _units(group: Group, scores: Scores) -> str:
-    if group.analysis not in ("", "encoding", "decoding"):
-        return count(len(scores.values), "region")
-    total = count(len(scores.values), unit_noun(scores))
+    if not fits_units(scores):
+        # the row of all units is no region of its own
+        n = sum(region != ALL for region in group.regions)
+        return count(n, "region") if n else ""
+    total = count_units(len(scores.values), scores)
     regions = [r for r in group.regions if r != ALL]
     if len(regions) > 1:
         return f"{total} in {count(len(regions), 'region')}"
@@ -191,7 +243,8 @@ def _layers(models: Sequence[Scores]) -> str:
             return f"{len(shown)}: " + (
                 listed(shown, 4) if len(shown) < 5 else f"{shown[0]}, {shown[1]} … {shown[-1]}"
             )
-    return _names([s.identity["layer"] for s in models if s.identity["layer"] != "selected"])
+    named = [s for s in models if s.identity["layer"] not in ("selected", s.identity["model"])]
+    return _names([s.identity["layer"] for s in named])
 
 
 def _estimator(info: Any) -> str:

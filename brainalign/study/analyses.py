@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from math import nan
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign.comparison import LayerComparison, compare_layers, rdm
+from brainalign.comparison import LayerComparison, compare_layers, compare_over_time, rdm
 from brainalign.design import (
     average_repeats,
     join_rows,
@@ -18,10 +19,10 @@ from brainalign.design import (
     recording_parts,
     standardise_parts,
 )
-from brainalign.encoding import fit_encoding, known_facts, versions
+from brainalign.encoding import fit_encoding, known_facts, scan_lags, versions
 from brainalign.errors import InputError
 from brainalign.study.cells import Cell
-from brainalign.study.inputs import SubjectInputs
+from brainalign.study.inputs import SubjectInputs, confounds_of
 from brainalign.study.settings import Study
 from brainalign.types import RDMs, Responses, Scores
 
@@ -62,6 +63,8 @@ def _encoding(
     fit = fit_encoding(
         features=dict(features),
         responses=inputs.responses,
+        confounds=confounds_of(study, inputs.dataset),
+        time_control=False,  # it is a model, and a cell, of its own
         identity=_identity(study, cell),
         info=_facts(study, cell, inputs, features),
         allow=study.allow,
@@ -69,13 +72,38 @@ def _encoding(
         progress=True,
         **options,
     )
-    return [fit.scores, *(fit.layer_scores.values() if len(features) > 1 else ())]
+    claim = _with_lags(study, inputs, features, fit.scores)
+    return [claim, *(fit.layer_scores.values() if len(features) > 1 else ())]
+
+
+def _with_lags(
+    study: Study, inputs: SubjectInputs, features: Mapping[str, Responses], claim: Scores
+) -> Scores:
+    """Add the curve over lags of the layer that was chosen most often, where features have delays."""
+    delays = study.preparation.delays
+    chosen = Counter(name for names in claim.info["layer"].values() for name in names)
+    layer = next((name for name, _ in chosen.most_common() if name in features), None)
+    if not delays or layer is None or not features[layer].info.get("delays"):
+        return claim
+    curve = scan_lags(
+        features=features[layer],
+        responses=inputs.responses,
+        lags=range(min(0, *delays) - 2, max(delays) + 3),
+        n_folds=study.encoding.n_folds,
+        gap=study.encoding.gap,
+        confounds=confounds_of(study, inputs.dataset),
+        metric=study.encoding.metric,
+        random_state=study.random_state,
+    )
+    return replace(claim, info={**claim.info, "lag_scan": {**curve.info["lag_scan"], "layer": layer}})
 
 
 def _similarity(
     study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
 ) -> tuple[list[Scores], RDMs | None]:
     """RSA and CKA: every layer against every region, over the same stimuli."""
+    if len(inputs.responses.shape) == 3:
+        return _similarity_over_time(study, cell, inputs, features), None
     brain, ids = standardised_means(inputs.responses)
     first = next(iter(features.values()))
     rows = join_rows(first, brain, name="features")
@@ -109,6 +137,81 @@ def _similarity(
     ]
     known = is_rsa and any(np.isfinite(c.value) for cs in found.values() for c in cs)
     return scores, _rdms(study, cell, layers, values, regions, found, ids) if known else None
+
+
+def _similarity_over_time(
+    study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
+) -> list[Scores]:
+    """RSA and CKA at every time: Scores whose values are (n_regions, n_times), one per layer."""
+    responses = inputs.responses
+    assert responses.units is not None
+    is_rsa = cell.analysis == "rsa"
+    settings = study.rsa if is_rsa else study.cka
+    named = named_regions(responses.units)
+    found = [
+        compare_over_time(
+            features,
+            responses.select(units=index),
+            measure=f"rsa_{study.rsa.measure}" if is_rsa else "cka",
+            n_permutations=settings.n_permutations,
+            options={"distance": study.rsa.distance} if is_rsa else {},
+            random_state=study.random_state,
+        )
+        for index in named.values()
+    ]
+    units = pd.DataFrame(
+        {"n_units": [len(index) for index in named.values()]}, index=pd.Index(list(named), name="unit_id")
+    )
+    out = []
+    for position, name in enumerate(features):
+        here = [per_region[position] for per_region in found]
+        info = {
+            **_similarity_facts(study, cell, inputs, features, here[0].n_stimuli),
+            "times": [float(t) for t in here[0].times],
+        }
+        if settings.n_permutations:
+            info["permutation"] = {
+                "n": settings.n_permutations,
+                "exchange": "whole stimuli of the brain, alike at all times; corrected over times (maximum)",
+            }
+        out.append(
+            Scores(
+                np.stack([c.values for c in here]),
+                units,
+                study.rsa.measure if is_rsa else "cka_debiased",
+                {**_identity(study, cell), "layer": name},
+                n_test=here[0].n_stimuli,
+                p_values=np.stack([c.p_corrected for c in here]) if settings.n_permutations else None,
+                info=info,
+            )
+        )
+    return out
+
+
+def _similarity_facts(
+    study: Study,
+    cell: Cell,
+    inputs: SubjectInputs,
+    features: Mapping[str, Responses],
+    n_stimuli: int,
+) -> dict[str, Any]:
+    """What RSA and CKA scores say of themselves, with and without a time axis."""
+    out = {
+        **_facts(study, cell, inputs, features),
+        "claim": "descriptive",
+        "design": inputs.responses.info.get("design"),
+        "generalisation": "the stimuli that were compared; nothing was fitted",
+        "layers": list(features),
+        "n_stimuli": n_stimuli,
+        "no_ceiling": "one subject: the ceiling of a similarity needs several subjects",
+        "random_state": study.random_state,
+        "versions": versions(),
+    }
+    if study.allow is not None:
+        out["allow"] = study.allow
+    if cell.analysis == "rsa":
+        out["distance"] = study.rsa.distance
+    return out
 
 
 def standardised_means(responses: Responses) -> tuple[Responses, np.ndarray]:
@@ -152,22 +255,12 @@ def _layer_scores(
     interval = np.array([[c.low for c in here], [c.high for c in here]])
     settings = study.rsa if cell.analysis == "rsa" else study.cka
     info = {
-        **_facts(study, cell, inputs, features),
-        "claim": "descriptive",
-        "design": inputs.responses.info.get("design"),
-        "generalisation": "the stimuli that were compared; nothing was fitted",
-        "layers": list(features),
-        "n_stimuli": len(ids),
+        **_similarity_facts(study, cell, inputs, features, len(ids)),
         "nan_reasons": {"too few units, or no variation over stimuli": n}
         if (n := sum(np.isnan(c.value) for c in here))
         else {},
         "dropped_units": {name: count for name, count in dropped.items() if count},
-        "no_ceiling": "one subject: the ceiling of a similarity needs several subjects",
-        "random_state": study.random_state,
-        "versions": versions(),
     }
-    if cell.analysis == "rsa":
-        info["distance"] = study.rsa.distance
     if settings.n_permutations:
         info["permutation"] = {"n": settings.n_permutations, "exchange": "whole stimuli of the brain"}
     if np.isfinite(interval).any():

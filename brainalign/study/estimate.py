@@ -8,18 +8,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from brainalign._arrays import available_memory, resolve_device
+from brainalign._arrays import resolve_device
+from brainalign._memory import available_memory
 from brainalign.design import named_regions
-from brainalign.errors import InputError
-from brainalign.features import extract_features
 from brainalign.regression import RidgeCV
+from brainalign.study.activations import extract, features_of, is_network, shown_stimuli
+from brainalign.study.cells import make_cells
 from brainalign.study.inputs import SubjectInputs, check_design, subject_inputs
-from brainalign.study.run import OWN_FEATURES, own_features
 from brainalign.study.settings import ModelSettings, Study
 from brainalign.types import Responses
 
@@ -83,20 +81,20 @@ def plan_study(study: Study, *, root: str | Path | None = None, device: str = "a
         Whatever would stop the run: missing data, unknown layer, leaks, too few groups.
     """
     resolved = str(resolve_device(device))
-    subjects, peak, disk, seconds = [], 0, _PAGE_BYTES, 6.0
-    for inputs in subject_inputs(study, root):
+    subjects, peak, disk, seconds, cells = [], 0, _PAGE_BYTES, 6.0, 0
+    for inputs in subject_inputs(study, root, device=device):
         plan = _subject(study, inputs)
-        for model in study.models:
+        for model in inputs.models:
             part, memory = _model(study, inputs, model, plan, device)
             plan.models.append(part)
             seconds += sum(part.seconds.values())
             disk += part.disk_bytes
             peak = max(peak, memory)
+        cells += len(make_cells(study, inputs.subject, inputs.digest, inputs.models))
         peak = max(peak, 2 * inputs.responses.array().nbytes)
         subjects.append(plan)
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     memory = baseline + peak + _PLOTTING_BYTES
-    cells = len(subjects) * len(study.models) * len(study.analyses)
     notes = []
     if memory > available_memory() + baseline:
         notes.append(
@@ -125,7 +123,7 @@ def _subject(study: Study, inputs: SubjectInputs) -> SubjectPlan:
         responses.n_units,
         {name: len(index) for name, index in named_regions(units).items()},
         str(responses.info["design"]),
-        held_out.method,
+        held_out.method + (f", gap of {held_out.gap} samples" if held_out.gap else ""),
         held_out.generalisation,
         held_out.digest([str(k) for k in keys]),
         [(rows(train), rows(test)) for train, test in held_out.folds],
@@ -137,12 +135,14 @@ def _model(
 ) -> tuple[ModelPlan, int]:
     """The plan of one model and the bytes that its cells hold at once."""
     seconds: dict[str, float] = {}
-    if model.name.startswith(OWN_FEATURES):
-        layers = {name: part.n_units for name, part in own_features(inputs, model).items()}
-        disk = 0
-    else:
+    if is_network(model):
         layers, seconds["features"] = _probe(study, inputs, model, plan, device)
         disk = 4 * plan.n_stimuli * sum(layers.values())
+        delays = max(1, len(study.preparation.delays))
+        layers = {name: n * delays for name, n in layers.items()}
+    else:
+        layers = {name: part.n_units for name, part in features_of(study, inputs.dataset, model).items()}
+        disk = 0
     targets = int(np.prod(inputs.responses.shape[1:]))
     n_train = max(train for train, _ in plan.folds)
     widest = max(layers.values())
@@ -168,42 +168,22 @@ def _picture_bytes(plan: SubjectPlan) -> int:
 def _probe(
     study: Study, inputs: SubjectInputs, model: ModelSettings, plan: SubjectPlan, device: str
 ) -> tuple[dict[str, int], float]:
-    stimuli = inputs.dataset.stimuli
-    if stimuli is None or stimuli.loader is None:
-        raise InputError(
-            f"model {model.name!r} needs the stimuli themselves, which this dataset does not hold"
-        )
-    samples = inputs.responses.samples
-    assert samples is not None
-    ids = list(pd.unique(samples["stimulus_id"].dropna()))[:_PROBE]
-    options: dict[str, Any] = {}
-    if model.layers is not None or study.layers != "**":
-        options["layers"] = model.layers if model.layers is not None else study.layers
-    if model.pool is not None:
-        options["pool"] = model.pool
+    stimuli = shown_stimuli(inputs.dataset, model)
+    ids = list(stimuli.ids)[:_PROBE]
+    batch = min(model.batch_size, _PROBE)
 
-    def extract(chosen: list[str]) -> Mapping[str, Responses]:
-        return extract_features(
-            model.name,
-            stimuli.select(chosen),
-            image_size=model.image_size,
-            untrained=model.untrained,
-            batch_size=min(model.batch_size, _PROBE),
-            random_state=study.random_state,
-            device=device,
-            cache=None,
-            progress=False,
-            **options,
-        )
+    def extract_some(chosen: list[str]) -> Mapping[str, Responses]:
+        part = stimuli.select(chosen)
+        return extract(study, part, model, device=device, cache=None, batch_size=batch, progress=False)
 
     start = time.perf_counter()
-    extract(ids[:2])
+    extract_some(ids[:2])
     fixed = time.perf_counter() - start
     start = time.perf_counter()
-    found = extract(ids)
+    found = extract_some(ids)
     spent = time.perf_counter() - start
     each = max(spent - fixed, 0.1 * spent) / max(len(ids) - 2, 1)
-    return {name: part.n_units for name, part in found.items()}, fixed + each * plan.n_stimuli
+    return {name: part.n_units for name, part in found.items()}, fixed + each * len(stimuli)
 
 
 def _encoding_seconds(study: Study, plan: SubjectPlan, layers: Mapping[str, int], targets: int) -> float:

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from brainalign._checks import unknown_name
-from brainalign.design import Splits, make_splits, named_regions, selection_regions
+from brainalign.design import (
+    TIME_INDEX,
+    Splits,
+    make_splits,
+    named_regions,
+    prepare_responses,
+    selection_regions,
+)
 from brainalign.errors import InputError
-from brainalign.study.settings import Study
+from brainalign.study.settings import ModelSettings, Study
 from brainalign.types import Dataset, Responses
 
 _MIN_TRAINING = 4
@@ -21,11 +28,16 @@ _MIN_TRAINING = 4
 
 @dataclass(frozen=True)
 class SubjectInputs:
-    """The dataset of one subject; `digest` changes with every value, id and label in it."""
+    """The dataset of one subject; `digest` changes with every value, id and label in it.
+
+    `models` are those of the study, and the time index beside them where samples follow
+    each other in time.
+    """
 
     subject: str
     dataset: Dataset
     digest: str
+    models: tuple[ModelSettings, ...] = ()
 
     @property
     def responses(self) -> Responses:
@@ -34,8 +46,16 @@ class SubjectInputs:
         return self.dataset.responses
 
 
-def subject_inputs(study: Study, root: str | Path | None) -> Iterator[SubjectInputs]:
-    """Load the subjects of a study one after the other.
+def subject_inputs(
+    study: Study,
+    root: str | Path | None,
+    *,
+    device: str = "auto",
+    cache: str | Path | None = "auto",
+) -> Iterator[SubjectInputs]:
+    """Load the subjects of a study one after the other, drift removed as the study says.
+
+    `device` and `cache` serve the network whose layers drive simulated responses.
 
     Raises
     ------
@@ -52,10 +72,15 @@ def subject_inputs(study: Study, root: str | Path | None) -> Iterator[SubjectInp
     for name in names:
         extra = {"subject": name} if takes_subject and name is not None else {}
         dataset = data_loaders.load(study.dataset.name, root=root, **options, **extra)
+        if study.simulate is not None:
+            from brainalign.study.simulation import simulated
+
+            dataset = simulated(study, dataset, device=device, cache=cache)
         if dataset.responses is None:
             raise InputError(
                 f"dataset {study.dataset.name!r} has no responses, only "
-                f"{'RDMs' if dataset.rdms is not None else 'stimuli'}; a study needs responses"
+                f"{'RDMs' if dataset.rdms is not None else 'stimuli'}; a study needs responses, or a table "
+                "[simulate] that plants them"
             )
         responses = _one_subject(dataset.responses, name, takes_subject)
         responses = _restrict(responses, study.regions)
@@ -67,8 +92,40 @@ def subject_inputs(study: Study, root: str | Path | None) -> Iterator[SubjectInp
                 "name them in subjects = [...]"
             )
         subject = name or (found[0] if found else "")
+        responses = _prepared(study, responses)
         dataset = replace(dataset, responses=responses)
-        yield SubjectInputs(subject, dataset, inputs_digest(dataset))
+        yield SubjectInputs(subject, dataset, inputs_digest(dataset), _models(study, responses))
+
+
+def _prepared(study: Study, responses: Responses) -> Responses:
+    settings = study.preparation
+    if responses.info.get("design") != "trials":
+        return prepare_responses(responses, high_pass_s=settings.high_pass_s, detrend=settings.detrend)
+    asked = [name for name in ("high_pass_s", "detrend", "delays") if getattr(settings, name)]
+    if asked:
+        raise InputError(
+            f"preparation.{asked[0]} is for blocks and continuous designs; these responses are trials. "
+            "Filter the recording before it is cut into trials"
+        )
+    return responses
+
+
+def _models(study: Study, responses: Responses) -> tuple[ModelSettings, ...]:
+    """The models of the study; samples in time get the time index as a control beside them."""
+    named = any(model.name == TIME_INDEX for model in study.models)
+    if responses.info.get("design") == "trials" or "encoding" not in study.analyses or named:
+        return tuple(study.models)
+    return (*study.models, ModelSettings(name=TIME_INDEX, role="control"))
+
+
+def confounds_of(study: Study, dataset: Dataset) -> Responses | None:
+    """The feature space that the study regresses out, or None."""
+    name = study.preparation.confounds
+    if name is None:
+        return None
+    if name not in dataset.features:
+        raise unknown_name("confounds: features of the dataset", name, dataset.features)
+    return dataset.features[name]
 
 
 def check_design(study: Study, inputs: SubjectInputs) -> Splits:

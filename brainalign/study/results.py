@@ -28,17 +28,23 @@ COLUMNS = (
     "ceiling",
     "p",
     "q",
+    "peak",
+    "peak_time",
     "n_units",
     "n_test",
     "split_hash",
     "run_id",
+    "simulated",
+    "allow",
 )
 
 
 def results_table(scores: Sequence[Scores], run_id: str) -> pd.DataFrame:
     """One row per region of each Scores; q corrects p over the whole table (Benjamini-Hochberg).
 
-    The numbers are those of the report (`brainalign.report.score_table`).
+    The numbers are those of the report (`brainalign.report.score_table`). `value` is the mean over
+    times where there is a time axis, `peak` and `peak_time` [s] its highest point; `allow` holds
+    the reason with which a guard was overruled.
     """
     table = score_table(scores).rename(columns={"region": "roi"})
     table["n_units"] = table["n_scored"]
@@ -46,6 +52,7 @@ def results_table(scores: Sequence[Scores], run_id: str) -> pd.DataFrame:
     rows_of = [len(summarise(part)) for part in scores]
     table["split_hash"] = np.repeat(np.array(hashes, dtype=object), rows_of)
     table["run_id"] = run_id
+    table["allow"] = table["overruled"]
     return table[list(COLUMNS)]
 
 

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from brainalign._arrays import resolve_device
-from brainalign.encoding import versions
-from brainalign.errors import DataNotFoundError, InputError
-from brainalign.features import extract_features
-from brainalign.report import write_report
-from brainalign.storage.atomic import folder_lock, write_text_atomic
+from brainalign.errors import InputError
+from brainalign.storage.atomic import folder_lock, make_folder, remove, remove_leftovers
+from brainalign.storage.record import read_record, write_record
+from brainalign.study.activations import features_of
 from brainalign.study.analyses import analyse
-from brainalign.study.cells import Cell, commit_cell, is_committed, make_cells, read_cell
+from brainalign.study.cells import Cell, commit_cell, is_committed, make_cells
 from brainalign.study.inputs import SubjectInputs, check_design, subject_inputs
-from brainalign.study.results import results_table, write_table
-from brainalign.study.settings import ModelSettings, Study
-from brainalign.types import RDMs, Responses, Scores
+from brainalign.study.publish import merge_rdms, publish
+from brainalign.study.record import (
+    CELLS,
+    FIGURES,
+    MANIFEST,
+    RECORD,
+    clear,
+    computed_part,
+    describe_request,
+    differences,
+    extended,
+    full_record,
+    input_differences,
+    read_study_record,
+    refuse_differences,
+)
+from brainalign.study.results import results_table
+from brainalign.study.settings import Study
+from brainalign.types import Scores
 
-OWN_FEATURES = "features:"
+__all__ = ["StudyResult", "merge_rdms", "run_study"]
+
 Log = Callable[[str], None]
 
 
@@ -54,6 +69,7 @@ def run_study(
     device: str = "auto",
     cache: str | Path | None = "auto",
     log: Log | None = None,
+    replace: bool = False,
 ) -> StudyResult:
     """Run a study, or finish one that was interrupted.
 
@@ -65,28 +81,49 @@ def run_study(
     device : ``"auto"``, ``"cpu"``, ``"cuda"``
     cache : folder of extracted activations, ``"auto"`` (the user's cache) or None
     log : called with one line per stage
+    replace : remove the results of an earlier run that differs, once everything is loaded
+        and checked, and start anew
 
     Returns
     -------
     StudyResult
 
+    Raises
+    ------
+    InputError
+        Another run holds the folder; its results were made with other inputs, settings or
+        library versions (each is named) and `replace` is False; it holds files that are no
+        study's. Models, analyses and subjects may come and go.
+    CorruptFileError
+        A committed cell or the record of the study is damaged.
+    WriteError
+        The disk is full, fails or is read-only; what was committed is kept.
+
     Notes
     -----
-    Writes ``results.tsv``, ``provenance.json``, ``report.html``, ``figures/`` and
-    ``cells/``. Each cell is committed whole; a run on a folder where another run is at
-    work is refused. A finished study is read and not computed again.
+    Writes ``study.json`` (what the results are made from; before anything is computed),
+    ``cells/``, ``results.tsv``, ``provenance.json``, ``report.html``, ``figures/`` and, last,
+    ``manifest.json``. All subjects are loaded and checked before the first is computed; with
+    several each is loaded twice, so that memory holds one. Each cell is committed whole: after
+    a crash at any moment the same call goes on, computes at most one cell (or one shard of
+    activations) a second time and ends with the same content. A finished study is read and
+    not computed again.
     """
+    folder = _output_folder(output)
+    with folder_lock(folder):
+        return _Runner(study, folder, root, device, cache, log or (lambda line: None), replace).run()
+
+
+def _output_folder(output: str | Path) -> Path:
     folder = Path(output)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
+        return make_folder(folder)
+    except InputError as error:
         raise InputError(f"--output {folder}: a file is in the way; name a folder") from error
     except OSError as error:
         raise InputError(
             f"--output {folder} cannot be made: {error.strerror}; name another folder"
         ) from error
-    with folder_lock(folder):
-        return _Runner(study, folder, root, device, cache, log or (lambda line: None)).run()
 
 
 @dataclass
@@ -97,174 +134,121 @@ class _Runner:
     device: str
     cache: str | Path | None
     log: Log
+    replace: bool
     stages: list[tuple[str, float]] = field(default_factory=list)
 
     def run(self) -> StudyResult:
+        cells_folder = self.folder / CELLS
+        remove_leftovers(self.folder, cells_folder, self.folder / FIGURES)
+        request = describe_request(self.study)
+        before = computed_part(read_study_record(self.folder, replace=self.replace), self.folder)
+        if before is not None and not self.replace:
+            refuse_differences(self.folder, differences(before, request))
         start = time.perf_counter()
-        cells_folder = self.folder / "cells"
-        cells_folder.mkdir(exist_ok=True)
-        all_cells: list[Cell] = []
-        computed = 0
-        loads = subject_inputs(self.study, self.root)
-        inputs = next(loads, None)
+        subjects, only = self._check_all(before)
         self._stage("load the dataset", start)
-        while inputs is not None:
+        cells = [cell for _, found in subjects.values() for cell in found]
+        record = full_record(
+            request,
+            {name: digest for name, (digest, _) in subjects.items()},
+            [cell.model for cell in cells],
+            {cell.folder: cell.described() for cell in cells},
+        )
+        record = self._begin(before, record)
+        make_folder(cells_folder)
+        computed = sum(self._subject(name, digest, found, only) for name, (digest, found) in subjects.items())
+        start = time.perf_counter()
+        published = publish(self.folder, record)
+        if published.written:
+            self._stage("report", start)
+        kept = len(cells) - computed
+        return StudyResult(self.folder, published.table, computed, kept, published.run_id, self.stages)
+
+    def _check_all(
+        self, before: Mapping[str, Any] | None
+    ) -> tuple[dict[str, tuple[str, list[Cell]]], SubjectInputs | None]:
+        """Load and check every subject; return digest and cells of each, and the inputs of an only one."""
+        out: dict[str, tuple[str, list[Cell]]] = {}
+        inputs = None
+        for inputs in subject_inputs(self.study, self.root, device=self.device, cache=self.cache):
             check_design(self.study, inputs)
-            cells = make_cells(self.study, inputs.subject, inputs.digest)
-            all_cells += cells
-            computed += self._subject(inputs, cells, cells_folder)
-            inputs = next(loads, None)
-        run_id = hashlib.sha256("".join(c.key for c in all_cells).encode()).hexdigest()[:12]
-        table = self._write(all_cells, cells_folder, run_id, computed)
-        return StudyResult(self.folder, table, computed, len(all_cells) - computed, run_id, self.stages)
+            if before is not None and not self.replace:
+                refuse_differences(self.folder, input_differences(before, {inputs.subject: inputs.digest}))
+            cells = make_cells(self.study, inputs.subject, inputs.digest, inputs.models)
+            out[inputs.subject] = (inputs.digest, cells)
+        return out, inputs if len(out) == 1 else None
+
+    def _begin(self, before: Mapping[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
+        """Write down what this run is about to do; what is no longer true is removed first."""
+        if self.replace:
+            clear(self.folder)
+            before = None
+        record = extended(before, record)
+        if record != self._written():
+            remove(self.folder / MANIFEST)  # the pages do not show what the study now is
+            write_record(self.folder / RECORD, record)
+        return record
+
+    def _written(self) -> dict[str, Any] | None:
+        try:
+            return read_record(self.folder / RECORD)
+        except FileNotFoundError:
+            return None
 
     def _stage(self, name: str, start: float, note: str = "") -> None:
         seconds = time.perf_counter() - start
         self.stages.append((name, seconds))
         self.log(f"{name:<58s} {seconds:7.1f} s  {note}".rstrip())
 
-    def _subject(self, inputs: SubjectInputs, cells: list[Cell], cells_folder: Path) -> int:
-        computed = 0
-        for model in self.study.models:
-            todo = [c for c in cells if c.model == model and not is_committed(cells_folder, c)]
-            if not todo:
-                continue
-            start = time.perf_counter()
-            features = self._features(inputs, model)
-            widest = max(part.n_units for part in features.values())
-            self._stage(
-                f"features   {model.shown}",
-                start,
-                f"{len(features)} layers, {len(next(iter(features.values())).samples)} stimuli, "  # type: ignore[arg-type]
-                f"up to {widest} units",
-            )
-            for cell in todo:
-                start = time.perf_counter()
-                scores, rdms = analyse(self.study, cell, inputs, features)
-                facts = {"seconds": round(time.perf_counter() - start, 2), "versions": versions()}
-                commit_cell(cells_folder, cell, scores, rdms, facts)
-                self._stage(f"{cell.analysis:<10s} {model.shown}", start, _headline(scores))
-                computed += 1
-        return computed
+    def _subject(self, name: str, digest: str, cells: list[Cell], inputs: SubjectInputs | None) -> int:
+        """Compute the cells of a subject that are not there; return their number."""
+        root = self.folder / CELLS
+        todo = [cell for cell in cells if not is_committed(root, cell.folder, cell.key)]
+        if not todo:
+            return 0
+        if inputs is None:
+            inputs = self._load_again(name, digest)
+        for model in dict.fromkeys(cell.model.shown for cell in todo):
+            self._model(inputs, [cell for cell in todo if cell.model.shown == model])
+        return len(todo)
 
-    def _features(self, inputs: SubjectInputs, model: ModelSettings) -> dict[str, Responses]:
-        if model.name.startswith(OWN_FEATURES):
-            return own_features(inputs, model)
-        stimuli = inputs.dataset.stimuli
-        if stimuli is None or stimuli.loader is None:
-            own = ", ".join(f"{OWN_FEATURES}{name}" for name in inputs.dataset.features)
-            raise InputError(
-                f"model {model.name!r} needs the stimuli themselves, which dataset "
-                f"{self.study.dataset.name!r} does not hold"
-                + (f"; use its own features: {own}" if own else "")
-            )
-        options: dict[str, Any] = {}
-        if model.layers is not None or self.study.layers != "**":
-            options["layers"] = model.layers if model.layers is not None else self.study.layers
-        if model.pool is not None:
-            options["pool"] = model.pool
-        assert inputs.responses.samples is not None
-        shown = pd.unique(inputs.responses.samples["stimulus_id"].dropna())
-        return extract_features(
-            model.name,
-            stimuli.select(list(shown)),
-            image_size=model.image_size,
-            untrained=model.untrained,
-            batch_size=model.batch_size,
-            random_state=self.study.random_state,
-            device=self.device,
-            cache=self.cache,
-            **options,
-        )
-
-    def _write(self, cells: Sequence[Cell], cells_folder: Path, run_id: str, computed: int) -> pd.DataFrame:
+    def _load_again(self, name: str, digest: str) -> SubjectInputs:
         start = time.perf_counter()
-        scores: list[Scores] = []
-        rdms: list[RDMs] = []
-        records = []
-        for cell in cells:
-            found = read_cell(cells_folder, cell)
-            if found is None:
-                raise DataNotFoundError(f"cell {cell.folder} is gone; run the study again")
-            scores += found[0]
-            rdms += [] if found[1] is None else [found[1]]
-            records.append({"cell": cell.folder, **found[2]})
-        table = results_table(scores, run_id)
-        target = self.folder / "results.tsv"
-        finished = target.is_file() and (self.folder / "report.html").is_file()
-        if computed or not finished or _written_run(self.folder) != run_id:
-            write_table(table, target)
-            provenance = self._provenance(run_id, records)
-            write_report(
-                [*scores, *merge_rdms(rdms)],
-                self.folder / "report.html",
-                title=self.study.title or self.study.name,
-                figures_folder=self.folder / "figures",
-                provenance=provenance,
+        alone = self.study.model_copy(update={"subjects": [name]})
+        inputs = next(subject_inputs(alone, self.root, device=self.device, cache=self.cache))
+        if inputs.digest != digest:
+            raise InputError(
+                f"the inputs of subject {name} changed while the study was running: digest {digest[:12]} -> "
+                f"{inputs.digest[:12]}; leave them alone until it has ended, and run it again"
             )
-            write_text_atomic(self.folder / "provenance.json", json.dumps(provenance, indent=1) + "\n")
-            self._stage("report", start)
-        return table
+        self._stage(f"load       subject {name}", start)
+        return inputs
 
-    def _provenance(self, run_id: str, records: list[dict[str, Any]]) -> dict[str, Any]:
-        study = self.study.model_dump()
-        # folders of this machine say nothing to a reader elsewhere
-        study["dataset"]["options"] = {
-            key: Path(value).name if isinstance(value, str) and ("/" in value or "\\" in value) else value
-            for key, value in study["dataset"]["options"].items()
-        }
-        return {
-            "run_id": run_id,
-            "study": study,
-            "versions": {**versions(), "python": platform.python_version()},
-            "system": f"{platform.system()} {platform.machine()}",
-            "device": str(resolve_device(self.device)),
-            "cells": records,
-        }
-
-
-def merge_rdms(parts: Sequence[RDMs]) -> list[RDMs]:
-    """One table of RDMs per set of stimuli; the brain, which every model's cell holds, once."""
-    by_stimuli: dict[tuple[str, ...], list[tuple[np.ndarray, dict[str, Any]]]] = {}
-    first: dict[tuple[str, ...], RDMs] = {}
-    for part in parts:
-        key = tuple(part.stimulus_id)
-        first.setdefault(key, part)
-        rows = by_stimuli.setdefault(key, [])
-        assert part.table is not None
-        for matrix, row in zip(part.values, part.table.to_dict("records"), strict=True):
-            label = {str(k): v for k, v in row.items()}
-            if label.get("kind") == "model":
-                label["roi"] = ""  # one network RDM serves every region that is most like it
-            if label not in [known for _, known in rows]:
-                rows.append((matrix, label))
-    return [
-        RDMs(
-            np.stack([m for m, _ in rows]),
-            first[key].stimulus_id,
-            pd.DataFrame([r for _, r in rows]),
-            first[key].info,
+    def _model(self, inputs: SubjectInputs, cells: list[Cell]) -> None:
+        model = cells[0].model
+        start = time.perf_counter()
+        features = features_of(self.study, inputs.dataset, model, device=self.device, cache=self.cache)
+        widest = max(part.n_units for part in features.values())
+        self._stage(
+            f"features   {model.shown}",
+            start,
+            f"{len(features)} layers, {len(next(iter(features.values())).samples)} rows, "  # type: ignore[arg-type]
+            f"up to {widest} units",
         )
-        for key, rows in by_stimuli.items()
-    ]
+        for cell in cells:
+            start = time.perf_counter()
+            scores, rdms = analyse(self.study, cell, inputs, features)
+            commit_cell(self.folder / CELLS, cell, scores, rdms, self._facts(start))
+            self._stage(f"{cell.analysis:<10s} {model.shown}", start, _headline(scores))
 
-
-def own_features(inputs: SubjectInputs, model: ModelSettings) -> dict[str, Responses]:
-    """Features that came with the dataset (``features:NAME``), as one layer of that name."""
-    from brainalign._checks import unknown_name
-
-    name = model.name.removeprefix(OWN_FEATURES)
-    if name not in inputs.dataset.features:
-        raise unknown_name("features of the dataset", name, inputs.dataset.features)
-    return {name: inputs.dataset.features[name]}
-
-
-def _written_run(folder: Path) -> str | None:
-    try:
-        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        return str(found["run_id"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    def _facts(self, start: float) -> dict[str, Any]:
+        """How a cell was computed: what may differ between cells of one study."""
+        return {
+            "seconds": round(time.perf_counter() - start, 2),
+            "device": str(resolve_device(self.device)),
+            "threads": torch.get_num_threads(),
+            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        }
 
 
 def _headline(scores: list[Scores]) -> str:

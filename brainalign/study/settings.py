@@ -25,7 +25,7 @@ class DatasetSettings(_Table):
     """Which dataset; `options` go to its loader."""
 
     name: str
-    options: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
+    options: dict[str, str | int | float | bool | list[float] | list[str]] = Field(default_factory=dict)
 
 
 class ModelSettings(_Table):
@@ -63,8 +63,36 @@ class EncodingSettings(_Table):
     metric: Literal["pearson", "r2_train_mean", "r2", "explained_variance"] = "pearson"
     scoring_over: Literal["folds", "pooled"] = "folds"
     n_permutations: int = Field(default=1000, ge=0)
-    permutation_block: int = Field(default=10, ge=1)
+    permutation_block: int | None = Field(default=None, ge=1)
     n_bootstrap: int = Field(default=1000, ge=0)
+
+
+class PreparationSettings(_Table):
+    """What is done to the samples of blocks and continuous designs before any fit.
+
+    `high_pass_s` and `detrend` act on responses and features, per run; `delays` (samples)
+    on features; `confounds` names a feature space of the dataset that is regressed out
+    inside every fold; `method` puts events on samples.
+    """
+
+    high_pass_s: float = Field(default=0.0, ge=0)
+    detrend: bool = False
+    delays: list[int] = Field(default_factory=list)
+    confounds: str | None = None
+    method: Literal["boxcar", "impulse", "interpolate", "lanczos"] = "boxcar"
+
+
+class SimulateSettings(_Table):
+    """Responses with planted truth in place of recorded ones.
+
+    `truth` {region: layer of the first model}; `noise_std` of one trial, where the signal
+    of a unit has 1.
+    """
+
+    truth: dict[str, str] = Field(min_length=1)
+    n_units: int = Field(default=50, ge=1)
+    n_repeats: int = Field(default=4, ge=1)
+    noise_std: float = Field(default=1.0, ge=0)
 
 
 class RSASettings(_Table):
@@ -93,6 +121,8 @@ class Study(_Table):
     layers: Text = "**"
     models: list[ModelSettings] = Field(min_length=1)
     analyses: list[Literal["encoding", "rsa", "cka"]] = Field(default=["encoding"], min_length=1)
+    preparation: PreparationSettings = PreparationSettings()
+    simulate: SimulateSettings | None = None
     encoding: EncodingSettings = EncodingSettings()
     rsa: RSASettings = RSASettings()
     cka: CKASettings = CKASettings()
@@ -155,14 +185,15 @@ def parse_study(text: str, *, source: str, overrides: Sequence[str] = ()) -> Stu
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source} is not valid TOML: {error}") from error
     for override in overrides:
-        _apply(tables, override)
+        apply_override(tables, override)
     try:
         return Study.model_validate(tables)
     except ValidationError as error:
         raise InputError(f"{source}: " + "; ".join(_explain(e) for e in error.errors()[:4])) from None
 
 
-def _apply(tables: dict[str, Any], override: str) -> None:
+def apply_override(tables: dict[str, Any], override: str) -> None:
+    """Set one key of the tables of a study, ``"encoding.n_folds=3"``."""
     key, equals, raw = override.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set {override!r}: expected KEY=VALUE, for instance encoding.n_folds=3")
@@ -214,6 +245,8 @@ def _explain(error: Any) -> str:
 _TABLES: dict[str, type[BaseModel]] = {
     "dataset": DatasetSettings,
     "models": ModelSettings,
+    "preparation": PreparationSettings,
+    "simulate": SimulateSettings,
     "encoding": EncodingSettings,
     "rsa": RSASettings,
     "cka": CKASettings,

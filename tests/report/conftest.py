@@ -45,3 +45,27 @@ def full_results():
     found.append(make_rdms("brain", roi="V4"))
     found.append(make_rdms("model", k=2, seed=1, model="net", layer="blocks.3"))
     return found
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A headless Chromium; installed where CI runs as root, else a skip with the reason."""
+    browser_pipe = pytest.importorskip(
+        "browser_pipe", reason="pipes of POSIX are needed", exc_type=ImportError
+    )
+    program = browser_pipe.find_chromium()
+    if program is None:
+        why = browser_pipe.install_chromium()
+        program = browser_pipe.find_chromium()
+        if program is None:
+            pytest.skip(why)
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """One Chromium for the tests of a module."""
+    from browser_pipe import Browser
+
+    with Browser(chromium) as found:
+        yield found

@@ -22,7 +22,7 @@ from brainalign.report.figures_rdms import (
     rdm_numbers,
 )
 from brainalign.report.figures_scores import layer_profile_numbers
-from brainalign.report.figures_units import time_course_numbers
+from brainalign.report.figures_time import time_course_numbers
 from brainalign.report.regions import region_units, summarise
 from brainalign.types import NoiseCeiling, RDMs, Scores
 
@@ -75,10 +75,24 @@ def test_comparison_shows_the_means_and_refuses_other_tests():
 
 def test_unit_histogram_holds_every_unit():
     """The bars of the histogram add up to the units that have a score."""
-    scores = Scores(np.array([0.1, 0.2, 0.2, np.nan, 0.5]))
-    ax = report.plot_unit_scores(scores)
-    assert sum(p.get_height() for p in ax.patches) == 4
-    assert "4 of 5" in ax.get_xlabel()
+    values = np.linspace(0, 0.5, 20)
+    values[3] = np.nan
+    ax = report.plot_unit_scores(Scores(values))
+    assert sum(p.get_height() for p in ax.patches) == 19
+    assert "19 of 20" in ax.get_xlabel()
+
+
+def test_few_units_are_named():
+    """Up to twelve units are drawn one by one, at their scores, with their names and ceilings."""
+    units = pd.DataFrame({"unit_id": ["IFG", "ATL", "AG"]})
+    bound = NoiseCeiling([0.5, 0.6, np.nan], [0.4, 0.5, np.nan], [0.6, 0.7, np.nan], "split_half")
+    ax = report.plot_unit_scores(Scores(np.array([0.1, np.nan, 0.3]), units, noise_ceiling=bound))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["IFG", "ATL", "AG"]
+    dots = next(line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(dots.get_xdata(), [0.1, np.nan, 0.3])
+    ticks = next(line for line in ax.lines if line.get_marker() == "|")
+    np.testing.assert_array_equal(ticks.get_xdata(), [0.5, 0.6, np.nan])
+    assert "2 of 3 have one" in ax.get_xlabel()
 
 
 def test_time_course_mean_and_quartiles():
