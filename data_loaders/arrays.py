@@ -35,6 +35,7 @@ CARD = DatasetCard(
 )
 DESIGNS = ("trials", "blocks", "continuous")
 _PREFIX = "features"
+_LONGEST_STEP_S = 600.0  # no recording has a sample every ten minutes; 0.6 s in ms is as much
 _SAMPLE_TEXT = ("stimulus_id", "subject", "session", "run", "story", "repetition", "condition", "split")
 _MASK = {"true": True, "false": False, "1": True, "0": False}
 
@@ -197,8 +198,21 @@ def _samples(folder: Path, place: Path, n: int, design: str) -> pd.DataFrame:
         missing = np.flatnonzero(~np.isfinite(onset))
         if design != "trials" and len(missing):
             raise InputError(f"{path}, line {lines.lines[missing[0]]}: onset is missing; expected seconds")
+        if design != "trials":
+            _refuse_milliseconds(path, onset)
         columns["onset"] = onset
     return pd.DataFrame(columns)
+
+
+def _refuse_milliseconds(path: Path, onset: np.ndarray) -> None:
+    """Samples of a recording in time that follow each other by minutes were written in another unit."""
+    steps = np.diff(onset)
+    steps = steps[steps > 0]
+    if len(steps) and np.median(steps) >= _LONGEST_STEP_S:
+        raise InputError(
+            f"{path}: onsets follow each other by {np.median(steps):g}; they are in seconds from the start "
+            "of the run, and look like milliseconds"
+        )
 
 
 def _units(folder: Path, place: Path, n_units: int) -> pd.DataFrame:

@@ -28,6 +28,8 @@ scores = fit.scores.values  # (n_sensors, n_times)
 sensor, moment = divmod(int(scores.argmax()), scores.shape[1])
 where, when = responses.units.index[sensor], 1e3 * responses.times[moment]
 print(f"highest: r = {scores.max():.3f} at {where}, {when:.0f} ms")
-fit.scores.to_mne().save("own_epochs-ave.fif", overwrite=True)  # opens in MNE, for topographies
+fit.scores.to_mne().save(
+    "own_epochs-ave.fif", overwrite=True, verbose="ERROR"
+)  # opens in MNE, for topographies
 ba.write_report(fit.scores, "own_epochs.html", title="Conditions over time")
 print("wrote own_epochs-ave.fif and own_epochs.html")

@@ -26,14 +26,20 @@ def result_text(result: StudyResult, notes: Sequence[str] = ()) -> str:
         dict(zip(result.table.columns, r, strict=True)) for r in result.table.to_numpy()
     ]
     best: dict[tuple[str, ...], dict[str, Any]] = {}
+    nested = {(row["subject"], row["model"]) for row in rows if row["layer"] == "selected"}
     for row in rows:
         key = tuple(str(row[k]) for k in ("subject", "model", "analysis", "roi"))
-        claim = row["analysis"] != "encoding" or row["p"] == row["p"] or row["layer"] == "selected"
-        if claim and (key not in best or row["value"] > best[key]["value"]):
+        # where layers were chosen, the choice is the claim and each layer a description
+        described = row["analysis"] == "encoding" and (row["subject"], row["model"]) in nested
+        if (not described or row["layer"] == "selected") and (
+            key not in best or row["value"] > best[key]["value"]
+        ):
             best[key] = row
     loud = [f"!!! {note}" for note in notes]
     done = (
-        f"{result.computed} cells computed" if result.computed else "nothing to compute: all cells were there"
+        f"{_counted(result.computed, 'cell')} computed"
+        if result.computed
+        else "nothing to compute: all cells were there"
     )
     return "\n".join(
         [
@@ -51,7 +57,8 @@ def _result_row(row: dict[str, Any]) -> str:
     interval = f"{row['low']:.3f} .. {row['high']:.3f}" if row["low"] == row["low"] else "n/a"
     names = " ".join(f"{str(row[name])[-width:]:<{width}s}" for name, width in _WIDTHS.items())
     numbers = " ".join(f"{_number(row[name]):>8s}" for name in ("ceiling", "p", "q"))
-    return f"{names} {row['value']:7.3f} {interval:>16s} {numbers}"
+    peak = f"  peak {row['peak']:.3f} at {row['peak_time']:.3g} s" if row["peak"] == row["peak"] else ""
+    return f"{names} {row['value']:7.3f} {interval:>16s} {numbers}{peak}"
 
 
 def _number(value: float) -> str:
@@ -60,7 +67,7 @@ def _number(value: float) -> str:
 
 def plan_text(plan: StudyPlan) -> str:
     """What a study will do and cost."""
-    lines = [f"study {plan.study}: {plan.n_cells} cells, device {plan.device}"]
+    lines = [f"study {plan.study}: {_counted(plan.n_cells, 'cell')}, device {plan.device}"]
     for subject in plan.subjects:
         regions = ", ".join(f"{name} ({n} units)" for name, n in subject.regions.items())
         lines += [
@@ -74,14 +81,18 @@ def plan_text(plan: StudyPlan) -> str:
             times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in model.seconds.items())
             sizes = list(model.layers.values())
             lines.append(
-                f"  {model.model} ({model.role}): {len(sizes)} layers, {min(sizes)} to {max(sizes)} units; "
-                f"about {times}"
+                f"  {model.model} ({model.role}): {_counted(len(sizes), 'layer')}, "
+                f"{' to '.join(str(n) for n in dict.fromkeys((min(sizes), max(sizes))))} units; about {times}"
             )
     lines.append(
         f"about {plan.seconds:.0f} s, {plan.memory_bytes / 1e9:.2f} GB of memory, "
         f"{plan.disk_bytes / 1e6:.0f} MB on disk"
     )
     return "\n".join(lines + [f"warning: {note}" for note in plan.warnings])
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _sample_text(subject: SubjectPlan) -> str:

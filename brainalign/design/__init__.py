@@ -3,6 +3,7 @@
 from brainalign.design._events import sample_interval
 from brainalign.design.delays import fir_delays, run_slices
 from brainalign.design.drifts import autocorrelation_length, cosine_drifts, detrend, drift_share, high_pass
+from brainalign.design.gaps import SLOW_SAMPLING_S, contiguous_gap, interval_or_none, some_units
 from brainalign.design.join import content_groups, join_keys, join_rows
 from brainalign.design.preparation import (
     TIME_INDEX,
@@ -26,12 +27,14 @@ from brainalign.design.standardisation import feature_scale, recording_parts, st
 __all__ = [
     "ALL",
     "REPEATS",
+    "SLOW_SAMPLING_S",
     "Splits",
     "TIME_INDEX",
     "autocorrelation_length",
     "average_repeats",
     "condition_indicators",
     "content_groups",
+    "contiguous_gap",
     "contiguous_splits",
     "cosine_drifts",
     "detrend",
@@ -40,6 +43,7 @@ __all__ = [
     "fir_delays",
     "grouped_splits",
     "high_pass",
+    "interval_or_none",
     "join_keys",
     "join_rows",
     "make_splits",
@@ -51,6 +55,7 @@ __all__ = [
     "run_slices",
     "sample_interval",
     "selection_regions",
+    "some_units",
     "standardise_parts",
     "time_columns",
     "time_index",

@@ -39,9 +39,9 @@ def sample_interval(responses: Responses) -> float:
         Nothing says it.
     """
     for name, value in (("repetition_time", 1.0), ("sampling_rate", -1.0)):
-        known = responses.info.get(name)
+        known: Any = responses.info.get(name)
         if _positive(known):
-            return float(known**value)
+            return float(known if value > 0 else 1.0 / known)
     samples = responses.samples
     if samples is not None and "onset" in samples:
         steps = np.diff(pd.to_numeric(samples["onset"]).to_numpy(dtype=float))

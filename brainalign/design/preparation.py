@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design._events import sample_interval, timelines
-from brainalign.design.delays import check_delays, fir_delays
+from brainalign.design.delays import check_delays, fir_delays, run_slices
 from brainalign.design.drifts import detrend as remove_trend
 from brainalign.design.drifts import high_pass
 from brainalign.design.join import join_rows, joined_share
@@ -180,6 +180,18 @@ def _delayed(features: Responses, responses: Responses, delays: list[int]) -> Re
     assert features.units is not None
     runs = recording_runs(features.samples)
     values = features.array()
+    if features.info.get("delays"):
+        raise InputError(
+            f"the features have delays already ({features.info['delays']}); delay them once, as they were "
+            "before"
+        )
+    longest = max(stretch.stop - stretch.start for stretch in run_slices(runs, len(values)))
+    late = [delay for delay in delays if abs(delay) >= longest]
+    if late:
+        raise InputError(
+            f"a delay of {late[0]} samples is longer than any run ({longest} samples); delays are whole "
+            "samples, not milliseconds"
+        )
     # what lies before a run is its resting value: 0 for indicators, the mean for all else
     values = values if _is_indicator(values) else values - values.mean(axis=0)
     units = pd.concat([features.units.assign(delay=d) for d in delays])

@@ -283,7 +283,9 @@ def _run_columns(
 
     A recording of one run still says which: its events may be those of a whole experiment.
     """
-    samples_know = {c for i, c in enumerate(labels) if any(key[i] not in ("", "None", "nan") for key in lines)}
+    samples_know = {
+        c for i, c in enumerate(labels) if any(key[i] not in ("", "None", "nan") for key in lines)
+    }
     columns = []
     for i, column in enumerate(labels):
         stated = column in table and table[column].notna().any()

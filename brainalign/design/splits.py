@@ -143,8 +143,8 @@ def make_splits(
     design : ``"trials"``, ``"blocks"``, ``"continuous"``
     splits : ``"auto"``, a scikit-learn splitter, or pairs of training and test rows.
         Automatic: the dataset's own test set where ``samples["split"]`` has one; else
-        trials: grouped by stimulus content (by run where no stimulus is known); blocks: by
-        run; continuous: by run or story, else contiguous blocks with `gap`.
+        trials: grouped by stimulus content (by run, else by stretch of time, where no
+        stimulus is known); blocks: by run; continuous: by run or story, else contiguous blocks with `gap`.
     groups : (n_samples,) further labels that must not be split, or None
     gap : rows between test and training of contiguous blocks; None: a tenth of a block
     allow : a reason that overrules the guard against leaks; the result keeps it where a
@@ -190,13 +190,30 @@ def make_splits(
         scope = "new runs of the same recording"
         return Splits(folds, f"{len(folds)} folds of whole runs", scope, tied, exchange, False, allow)
     if design == "trials":
-        folds = tuple(grouped_splits(np.arange(n), n_folds, random_state=random_state))
-        scope = "new rows (joined by position: equal stimuli in two rows cannot be known)"
-        return Splits(folds, f"{n_folds} folds of rows", scope, tied, exchange)
+        return _unnamed_trials(samples, tied, n_folds, random_state)
     gap = max(1, n // (10 * n_folds)) if gap is None else gap
     folds = tuple(contiguous_splits(n, n_folds, gap))
     scope = "other stretches of the same recording"
     return Splits(folds, f"{n_folds} contiguous blocks", scope, tied, exchange, gap=gap)
+
+
+def _unnamed_trials(samples: pd.DataFrame, tied: Rows, n_folds: int, random_state: int | None) -> Splits:
+    """Trials of which neither stimulus nor run is known: stretches of time, where the time is known.
+
+    Neighbouring trials share noise, and conditions that were shown one after the other
+    would be told apart by it.
+    """
+    scope = "new trials (which of them showed the same stimulus is not known)"
+    n = len(samples)
+    if "onset" not in samples or samples["onset"].isna().any():
+        folds = tuple(grouped_splits(np.arange(n), n_folds, random_state=random_state))
+        return Splits(folds, f"{n_folds} folds of trials", scope, tied)
+    order = np.argsort(pd.to_numeric(samples["onset"]).to_numpy(dtype=float), kind="stable")
+    folds = tuple(
+        (np.sort(order[train]), np.sort(order[test])) for train, test in contiguous_splits(n, n_folds, gap=1)
+    )
+    scope = "other stretches of the same recording"
+    return Splits(folds, f"{n_folds} contiguous blocks of trials", scope, tied, gap=1)
 
 
 def recording_runs(samples: pd.DataFrame) -> np.ndarray | None:

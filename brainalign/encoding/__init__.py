@@ -5,4 +5,12 @@ from brainalign.encoding.fit import EncodingFit, fit_encoding
 from brainalign.encoding.lags import scan_lags
 from brainalign.encoding.ranking import rank_scores
 
-__all__ = ["EncodingFit", "fit_encoding", "known_facts", "rank_scores", "scan_lags", "versions"]
+__all__ = [
+    "EncodingFit",
+    "contiguous_gap",
+    "fit_encoding",
+    "known_facts",
+    "rank_scores",
+    "scan_lags",
+    "versions",
+]

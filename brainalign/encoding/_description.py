@@ -21,6 +21,10 @@ from brainalign.regression import RidgeCV
 from brainalign.types import NoiseCeiling, Responses, Scores
 from brainalign.types._geometry import geometry_of
 
+_PLURAL = {"stimulus": "stimuli", "trial": "trials", "sample": "samples"}
+# what was done to a recording before it was cut into trials
+_RECORDING = ("preparation", "baseline", "high_pass_hz", "low_pass_hz", "dropped", "bads_dropped")
+
 
 @dataclass
 class FoldResults:
@@ -60,6 +64,7 @@ class Description:
                 "gap": self.splits.gap,
                 "hash": self.splits.digest(labels),
             },
+            "rows": self.problem.row_kind,
             "joined": "by position" if self.problem.positional else "by key",
             "repeats": self.options.repeats,
             "scoring_over": self.scoring_over,
@@ -203,7 +208,7 @@ class Description:
 
     def _interval_text(self, draws: np.ndarray) -> dict[str, str]:
         block = self.options.block
-        what = "test stimuli" if block == 1 else f"test blocks of {block} samples"
+        what = f"test {_PLURAL[self.problem.row_kind]}" if block == 1 else f"test blocks of {block} samples"
         return {"interval": f"95 % over resampled {what}, models held"} if draws.size else {}
 
     def _region_interval(self, draws: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
@@ -266,6 +271,9 @@ def known_facts(features: Any, responses: Any) -> dict[str, Any]:
         out.update(geometry_of(responses.info))
         if responses.info.get("unit_name"):
             out["unit_name"] = str(responses.info["unit_name"])
+        for name in _RECORDING:
+            if responses.info.get(name):
+                out[name] = responses.info[name]
         if responses.info.get("planted"):
             out["planted"] = dict(responses.info["planted"])
     for part in _parts(features)[:1]:

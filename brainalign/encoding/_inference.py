@@ -18,6 +18,11 @@ from brainalign.statistics import bootstrap_pearson, exchange_rows, noise_ceilin
 from brainalign.types import NoiseCeiling
 
 _BATCH = 64
+_NO_CEILING = {
+    "stimulus": "no stimulus was presented twice (or only averages are known)",
+    "trial": "which stimulus a trial showed is not known, so that repeats cannot be told",
+    "sample": "no stretch of the recording is known to repeat another",
+}
 _BLOCK_BYTES = 2**26
 
 
@@ -255,7 +260,7 @@ def ceiling(problem: Problem, tested: np.ndarray, options: Options) -> tuple[Noi
         random_state=options.random_state,
     )
     if found is None:
-        return None, "no stimulus was presented twice (or only averages are known)"
+        return None, _NO_CEILING[problem.row_kind]
     shape = problem.shape
     info = {**found.info, "split_half": found.info["split_half"].reshape(shape)}
     values, low, high = (array.reshape(shape) for array in (found.values, found.low, found.high))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign._checks import as_matrix
-from brainalign.design import join_rows
+from brainalign.design import join_rows, recording_parts
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.types import DESIGNS, Responses
 
@@ -42,6 +42,14 @@ class Problem:
     def feature_rows(self, name: str, samples: np.ndarray) -> np.ndarray:
         """Features of these samples, (n, n_features); reads only the rows it needs."""
         return np.asarray(self.features[name][self.rows[name][samples]])
+
+    @property
+    def row_kind(self) -> str:
+        """What a row is: ``"stimulus"``, ``"trial"`` (of an unknown stimulus) or ``"sample"`` in time."""
+        if self.design != "trials":
+            return "sample"
+        known = {"stimulus_id", "content_hash"} & set(self.samples)
+        return "stimulus" if known or self.positional else "trial"
 
     def labels(self) -> list[str]:
         """Names of the rows for the hash of a test set: stimulus ids where known."""
@@ -238,6 +246,7 @@ def with_confounds(problem: Problem, confounds: Any, responses: Any, repeats: st
             raise AlignmentError(
                 "confounds are Responses with ids and the responses a plain array; give both alike"
             )
+        _same_filter(confounds, responses)
         values = as_matrix("confounds", confounds.array())[join_rows(confounds, responses, name="confounds")]
     else:
         values = as_matrix("confounds", confounds)
@@ -245,7 +254,24 @@ def with_confounds(problem: Problem, confounds: Any, responses: Any, repeats: st
     _finite_features("confounds", values)
     if values.shape[1] >= n:
         raise ShapeError(f"{values.shape[1]} confounds for {n} samples; they would explain everything")
-    return replace(problem, confounds=values.astype(np.float64))
+    values = values.astype(np.float64)
+    parts = recording_parts(problem.samples)
+    if parts is not None:
+        # responses lose their mean in every run: so must what is to explain them
+        means = pd.DataFrame(values).groupby(parts).transform("mean").to_numpy()
+        values = values - means
+    return replace(problem, confounds=values)
+
+
+def _same_filter(confounds: Responses, responses: Responses) -> None:
+    """Slow drift that only the confounds still have would swamp what they explain."""
+    done, wanted = (list(part.info.get("preparation", [])) for part in (confounds, responses))
+    if done != wanted:
+        raise InputError(
+            f"the responses were prepared ({'; '.join(wanted) or 'not at all'}) and the confounds otherwise "
+            f"({'; '.join(done) or 'not at all'}); give confounds=design.prepare_features(confounds, "
+            "responses, high_pass_s=..., detrend=...) with the same filter"
+        )
 
 
 def _labels(groups: Any, n: int) -> np.ndarray | None:

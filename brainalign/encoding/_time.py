@@ -7,40 +7,33 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainalign.design import (
+    SLOW_SAMPLING_S,
     TIME_INDEX,
+    Splits,
     autocorrelation_length,
+    contiguous_gap,
     drift_share,
+    interval_or_none,
     recording_runs,
-    sample_interval,
+    some_units,
     time_columns,
 )
 from brainalign.encoding._inputs import Problem
-from brainalign.errors import AlignmentError
 from brainalign.types import Responses
 
-_HAEMODYNAMIC_S = 10.0
-_SLOW_SAMPLING_S = 0.2  # samples further apart than this are those of haemodynamic recordings
 _CUTOFF_S = 128.0
-_UNITS_LOOKED_AT = 2000
 _SHORTEST_BLOCK = 10
 
 
 def default_gap(problem: Problem, delay: int, n_folds: int) -> int | None:
-    """Samples to leave out beside a contiguous test block, or None where folds are not blocks.
-
-    The largest of a tenth of a block, the longest `delay` of the features plus 10 s of
-    haemodynamic response (slow recordings), and the autocorrelation length of the
-    responses; at most half a block.
-    """
-    in_runs = problem.groups is not None or recording_runs(problem.samples) is not None
-    if problem.design == "trials" or in_runs:
+    """The gap of `contiguous_gap` for responses that are joined already."""
+    if problem.groups is not None:
         return None
-    block = len(problem.values) // n_folds
-    needed = [1, block // 10, autocorrelation_length(_some_units(problem), longest=max(1, block // 2))]
-    needed.append(delay + _haemodynamic_samples(problem))
-    return max(1, min(max(needed), block // 2))
+    info = {**problem.info, "design": problem.design}
+    return contiguous_gap(Responses(problem.values, problem.samples, info=info), n_folds=n_folds, delay=delay)
 
 
 def dependent_block(problem: Problem) -> int:
@@ -51,7 +44,23 @@ def dependent_block(problem: Problem) -> int:
     if problem.design == "trials":
         return 1
     runs = recording_runs(problem.samples)
-    return max(_SHORTEST_BLOCK, 2 * autocorrelation_length(_some_units(problem), runs))
+    return max(_SHORTEST_BLOCK, 2 * autocorrelation_length(some_units(problem.values), runs))
+
+
+def why_no_exchange(problem: Problem, splits: Splits, block: int) -> str | None:
+    """Why blocks cannot be exchanged, or None: no fold may be shorter than two of them."""
+    if problem.design == "trials":
+        return None
+    runs = recording_runs(problem.samples)
+    labels = np.zeros(len(problem.values), dtype=object) if runs is None else runs
+    stretch = min(int(pd.Series(labels[test]).value_counts().max()) for _, test in splits.folds)
+    if 2 * block <= stretch:
+        return None
+    return (
+        f"the responses remember {block // 2} samples, and the {stretch} samples of a test stretch hold "
+        "fewer than two blocks of twice that; remove drift (high-pass), use fewer folds, or set "
+        "permutation_block"
+    )
 
 
 def longest_delay(features: Any) -> int:
@@ -61,28 +70,16 @@ def longest_delay(features: Any) -> int:
     )
 
 
-def _haemodynamic_samples(problem: Problem) -> int:
-    dt = interval_of(problem)
-    return int(np.ceil(_HAEMODYNAMIC_S / dt)) if dt is not None and dt >= _SLOW_SAMPLING_S else 0
-
-
 def interval_of(problem: Problem) -> float | None:
     """Seconds between samples, or None where nothing says it."""
-    shown = Responses(np.zeros((len(problem.samples), 1)), problem.samples, info=problem.info)
-    try:
-        return sample_interval(shown)
-    except AlignmentError:
-        return None
+    return interval_or_none(
+        Responses(np.zeros((len(problem.samples), 1)), problem.samples, info=problem.info)
+    )
 
 
 def _recordings(features: Any) -> list[Responses]:
     every = list(features.values()) if isinstance(features, Mapping) else [features]
     return [part for part in every if isinstance(part, Responses)]
-
-
-def _some_units(problem: Problem) -> np.ndarray:
-    step = max(1, problem.values.shape[1] // _UNITS_LOOKED_AT)
-    return problem.values[:, ::step]
 
 
 def time_facts(problem: Problem, features: Any) -> dict[str, Any]:
@@ -93,11 +90,13 @@ def time_facts(problem: Problem, features: Any) -> dict[str, Any]:
     if problem.info.get("preparation"):
         out["preparation"] = list(problem.info["preparation"])
     for part in _recordings(features)[:1]:
+        if list(part.info.get("preparation", [])) != out.get("preparation", []):
+            out["feature_preparation"] = list(part.info.get("preparation", [])) or ["none"]
         out.update({key: list(part.info[key]) for key in ("delays", "delays_s") if part.info.get(key)})
     dt = interval_of(problem)
-    if dt is not None and dt >= _SLOW_SAMPLING_S:
+    if dt is not None and dt >= SLOW_SAMPLING_S:
         median, expected = drift_share(
-            _some_units(problem), dt=dt, cutoff_s=_CUTOFF_S, runs=recording_runs(problem.samples)
+            some_units(problem.values), dt=dt, cutoff_s=_CUTOFF_S, runs=recording_runs(problem.samples)
         )
         out["drift"] = {"median_share": median, "expected_share": expected, "cutoff_s": _CUTOFF_S}
     if problem.confounds is not None:

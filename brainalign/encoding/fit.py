@@ -32,7 +32,14 @@ from brainalign.encoding._inference import (
 from brainalign.encoding._inputs import Problem, check_repeats, prepare, with_confounds
 from brainalign.encoding._model import EncodingModel, fit_model
 from brainalign.encoding._selection import region_of_targets, winners
-from brainalign.encoding._time import default_gap, dependent_block, longest_delay, time_facts, time_problem
+from brainalign.encoding._time import (
+    default_gap,
+    dependent_block,
+    longest_delay,
+    time_facts,
+    time_problem,
+    why_no_exchange,
+)
 from brainalign.errors import InputError
 from brainalign.regression import RidgeCV
 from brainalign.types import NoiseCeiling, Scores
@@ -139,7 +146,8 @@ def fit_encoding(
     scoring_over : ``"folds"`` (score per fold, averaged) or ``"pooled"`` (one score over the
         test rows of all folds; negatively biased under the null, because a fold whose test
         mean is high has a training mean that is low)
-    n_permutations : draws of the permutation test per unit; 0: no p-values
+    n_permutations : draws of the permutation test per unit; 0: no p-values. There are none either
+        (and ``info["no_p_value"]`` says why) where the responses remember longer than half a fold
     permutation_block : samples of a block that is exchanged, and resampled for the interval
         (blocks, continuous); None: twice the autocorrelation length, at least 10
     n_bootstrap : resamples of test stimuli for the 95 % interval; 0: none
@@ -220,7 +228,10 @@ def fit_encoding(
     }
     identity = {**known_identity(features, responses), **(identity or {})}
     p_values = None
-    if n_permutations:
+    reason = why_no_exchange(problem, held_out, block) if permutation_block is None else None
+    if n_permutations and reason is not None:
+        base["no_p_value"] = reason
+    elif n_permutations:
         _check_exchange(problem, repeats)
         n_times = int(np.prod(problem.shape[1:], dtype=int))
         shown = region_of_targets(named_regions(problem.units), len(problem.units), n_times)
@@ -237,7 +248,7 @@ def fit_encoding(
         base["permutation"] = {
             "region_p": region_p,
             "n": n_permutations,
-            "exchange": "stimuli within folds"
+            "exchange": f"{'trials' if problem.row_kind == 'trial' else 'stimuli'} within folds"
             if held_out.exchange == "stimuli"
             else f"blocks of {block} samples within runs and folds",
             "refit": not held_out.separate_test,

@@ -24,7 +24,6 @@ from brainalign.report.naming import (
     real,
 )
 from brainalign.report.regions import region_units, summaries
-from brainalign.report.rows import why_no_ceiling
 from brainalign.statistics.multiple_tests import few_permutations
 from brainalign.types import Scores
 
@@ -119,7 +118,9 @@ def _above_ceiling(group: Group) -> Alarm:
 
 
 def _why_no_ceiling(group: Group) -> str:
-    reason = next((isolate(why_no_ceiling(s), 300) for s in group.all if s.info.get("no_ceiling")), "")
+    reason = next(
+        (isolate(str(s.info["no_ceiling"]), 300) for s in group.all if s.info.get("no_ceiling")), ""
+    )
     because = f": {reason}" if reason else ": the scores carry none (repeated presentations would be needed)"
     return (
         f"There is no noise ceiling{because}. How much of the explainable response is explained stays open."
@@ -303,6 +304,7 @@ CHECKS: tuple[Callable[[Group], Alarm | None], ...] = (
     _train_like_test,
     drift,
     time_control,
+    best_lag,
 )
 
 

@@ -315,7 +315,7 @@ def _draw_slices(
         if np.any(below.dataobj):
             # nilearn drops what lies below a scale that starts at 0
             under = ListedColormap([cmap.get_under()] * 2)
-            display.add_overlay(below, threshold=0.5, cmap=under, colorbar=False)
+            display.add_overlay(below, threshold=0.5, cmap=under, vmin=0.0, vmax=1.0, colorbar=False)
         display.annotate(size=8)
     return ax
 

@@ -22,7 +22,7 @@ from brainalign.report.naming import (
 )
 from brainalign.report.references import Citations
 from brainalign.report.regions import region_units
-from brainalign.report.rows import in_rows, row_noun, why_no_ceiling
+from brainalign.report.rows import row_noun
 from brainalign.types import RDMs
 
 
@@ -127,8 +127,8 @@ def _split_sentence(group: Group, info: Any) -> str:
     if not folds:
         return ""
     # a sample in time, or a trial of an unknown stimulus, is a group of its own: their number says nothing
-    tied = groups and row_noun(group.lead) == "stimulus"
-    over = f" of {count(groups, 'group')} of rows that must stay together" if tied else ""
+    tied = groups if row_noun(group.lead) == "stimulus" else None
+    over = f" of {count(tied, 'group')} of rows that must stay together" if tied else ""
     gap = gap_words(info)
     joined = text_of(info.get("joined"), 40)
     by = f" Features and responses were joined {joined}." if joined else ""
@@ -185,7 +185,7 @@ def _has_layers(info: Any) -> bool:
 def _ceiling_sentence(group: Group, cite: Citations) -> str:
     ceiling = next((s.noise_ceiling for s in group.all if s.noise_ceiling is not None), None)
     if ceiling is None:
-        reason = next((text_of(why_no_ceiling(s)) for s in group.all if s.info.get("no_ceiling")), "")
+        reason = next((text_of(s.info["no_ceiling"]) for s in group.all if s.info.get("no_ceiling")), "")
         return f"No noise ceiling could be computed{f': {reason}' if reason else ''}."
     named = {
         "variance_components": "variance components between and within stimuli",
@@ -213,16 +213,15 @@ def _ceiling_sentence(group: Group, cite: Citations) -> str:
 def _inference_sentences(group: Group, cite: Citations) -> list[str]:
     tested = next((s for s in group.all if s.p_values is not None), None)
     out = []
-    described = next(
-        (text_of(in_rows(s, str(s.info["interval"])), 160) for s in group.all if s.info.get("interval")), ""
-    )
+    described = next((text_of(s.info["interval"], 160) for s in group.all if s.info.get("interval")), "")
     if described:
         out.append(f"Intervals: {described}.")
     if tested is None:
-        return out
+        reason = next((text_of(s.info["no_p_value"], 300) for s in group.all if s.info.get("no_p_value")), "")
+        return [*out, f"No p-value could be computed: {reason}."] if reason else out
     permutation = mapping(tested.info, "permutation")
     draws = integer(permutation.get("n"))
-    exchange = text_of(in_rows(tested, str(permutation.get("exchange") or "")), 80)
+    exchange = text_of(permutation.get("exchange"), 80)
     detail = f" from {count(draws, 'permutation')}" if draws else ""
     detail += f" ({exchange})" if exchange else ""
     text = f"p-values are (b + 1)/(m + 1){detail}{cite.known('permutation')}"

@@ -10,7 +10,7 @@ from brainalign.report.naming import count, integer, listed, mapping, number, re
 
 def time_sentences(info: Mapping[str, Any]) -> list[str]:
     """What was done to the samples, at which delays features entered, and what was taken out."""
-    return [s for s in (_preparation(info), _delays(info), _confounds(info)) if s]
+    return [s for s in (_preparation(info), _dropped(info), _delays(info), _confounds(info)) if s]
 
 
 def _preparation(info: Mapping[str, Any]) -> str:
@@ -20,6 +20,17 @@ def _preparation(info: Mapping[str, Any]) -> str:
     else:
         told = text_of(steps, 400)
     return f"The responses were prepared: {told.rstrip('.')}." if told else ""
+
+
+def _dropped(info: Mapping[str, Any]) -> str:
+    """Trials and channels that were left out of the recording, by reason."""
+    reasons = mapping(info, "dropped")
+    told = [f"{integer(n)} ({text_of(reason, 80)})" for reason, n in list(reasons.items())[:8] if integer(n)]
+    out = [f"Trials left out: {', '.join(told)}."] if told else []
+    channels = info.get("bads_dropped")
+    if isinstance(channels, (list, tuple)) and channels:
+        out.append(f"Channels left out: {', '.join(text_of(c, 40) for c in channels[:12])}.")
+    return " ".join(out)
 
 
 def _delays(info: Mapping[str, Any]) -> str:

@@ -16,10 +16,9 @@ from brainalign.design import ALL, named_regions
 from brainalign.report.averages import mean_known, over_times, unit_ceilings
 from brainalign.report.describe import fits_units, is_control, is_profile, is_simulated
 from brainalign.report.naming import clean, mapping, real
-from brainalign.report.rows import in_rows
 from brainalign.report.times import peak
 from brainalign.statistics.multiple_tests import adjust_fdr
-from brainalign.types import NoiseCeiling, Scores
+from brainalign.types import Scores
 
 _MOST_UNIT_REGIONS = 24
 SUMMARY_COLUMNS = (
@@ -150,7 +149,14 @@ def _count(scores: Scores, index: np.ndarray, keep: np.ndarray) -> int:
 def _region_p(scores: Scores, region: str, index: np.ndarray) -> float:
     """The permutation p of the region's mean where the scores carry it, else the median bound."""
     given = real(mapping(mapping(scores.info, "permutation"), "region_p").get(region))
-    return _unit_bound(scores, index) if given is None else given
+    if given is not None:
+        return given
+    timed = scores.identity["analysis"] in ("rsa", "cka") and scores.values.ndim == 2
+    if timed and len(index) == 1 and scores.p_values is not None:
+        # corrected over times by the maximum: the smallest is that of the whole course
+        known = scores.p_values[index[0]][np.isfinite(scores.p_values[index[0]])]
+        return float(known.min()) if len(known) else math.nan
+    return _unit_bound(scores, index)
 
 
 def _interval(scores: Scores, region: str, index: np.ndarray) -> tuple[float, float, str]:
@@ -173,7 +179,7 @@ def _varied(scores: Scores) -> str:
     said = re.sub(
         r"^95 ?% (interval )?(over )?",
         "",
-        clean(in_rows(scores, str(scores.info.get("interval") or "")), 120),
+        clean(str(scores.info.get("interval") or ""), 120),
     )
     return said or "as given with the scores"
 
@@ -192,14 +198,19 @@ def _ceiling(scores: Scores, values: np.ndarray, index: np.ndarray) -> dict[str,
     if ceiling is None:
         return {**dict.fromkeys(names, math.nan), "n_normalised": 0}
     point, low, high = (part[index] for part in unit_ceilings(ceiling))
-    usable = np.isfinite(point) & (low > 0) & np.isfinite(values)
-    total = point[usable].sum()
+    cells = values, point, low
+    if ceiling.values.ndim == 2 == scores.values.ndim:
+        # the ratio is pooled over units and times: at times without a response nothing can be reached
+        cells = scores.values[index], ceiling.values[index], ceiling.low[index]
+    reached, most, sure = cells
+    usable = np.isfinite(most) & (sure > 0) & np.isfinite(reached)
+    total = most[usable].sum()
     return {
         "ceiling": float(mean_known(point)),
         "ceiling_low": float(mean_known(low)),
         "ceiling_high": float(mean_known(high)),
-        "normalised": float(values[usable].sum() / total) if total > 0 else math.nan,
-        "n_normalised": int(usable.sum()),
+        "normalised": float(reached[usable].sum() / total) if total > 0 else math.nan,
+        "n_normalised": int(usable.reshape(len(index), -1).any(axis=1).sum()),
     }
 
 

@@ -79,8 +79,9 @@ def headline(group: Group, scores: Scores | None = None) -> dict[str, str]:
     elif np.isfinite(row["ceiling"]):
         sentence += f", with a noise ceiling of {number(row['ceiling'])}"
     if scores.n_test:
-        kind = "test" if row_noun(scores) == "sample" else "held-out"
-        nouns = f"{kind} {row_noun(scores)}", f"{kind} {rows_noun(scores)}"
+        # nothing is fitted to a similarity, so no stimulus is held out
+        kind = ("test " if row_noun(scores) == "sample" else "held-out ") if fits_units(scores) else ""
+        nouns = f"{kind}{row_noun(scores)}", f"{kind}{rows_noun(scores)}"
         sentence += f", on {count(scores.n_test, *nouns)}"
     return {
         "sentence": sentence + ".",

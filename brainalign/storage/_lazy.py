@@ -59,15 +59,19 @@ class LazyArray:
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def __getitem__(self, key: Any) -> Any:
-        axes = _split(key if isinstance(key, tuple) else (key,), self.ndim)
-        if axes is None:  # new axes, masks over several axes: rare, and numpy knows best
+        found = _split(key if isinstance(key, tuple) else (key,), self.ndim)
+        if found is None:  # new axes, masks over several axes: rare, and numpy knows best
             return np.asarray(self)[key]
-        wanted, inner = [], []
+        axes, dots = found
+        wanted: list[np.ndarray] = []
+        inner: list[Any] = []
         for axis, (entry, n) in enumerate(zip(axes, self.shape, strict=True)):
             positions, local = _positions(entry, n, axis)
             wanted.append(positions)
             inner.append(local)
         block = self._read(wanted)
+        if dots is not None:
+            inner.insert(dots, Ellipsis)
         return block[tuple(inner)]
 
     def _read(self, wanted: list[np.ndarray]) -> np.ndarray:
@@ -76,8 +80,12 @@ class LazyArray:
         return out.astype(self.dtype, copy=False)
 
 
-def _split(key: tuple[Any, ...], ndim: int) -> list[Any] | None:
-    """One entry an axis, or None where the key does more than that."""
+def _split(key: tuple[Any, ...], ndim: int) -> tuple[list[Any], int | None] | None:
+    """One entry an axis, and where an Ellipsis stands for no axis; None where the key does more than that.
+
+    To numpy even such an Ellipsis parts the integers and lists on its sides, which decides
+    the order of the axes of the result.
+    """
     entries = [e if isinstance(e, slice) or e is Ellipsis else _as_index(e) for e in key]
     if any(e is None for e in entries):
         return None
@@ -86,7 +94,8 @@ def _split(key: tuple[Any, ...], ndim: int) -> list[Any] | None:
         return None
     at = dots[0] if dots else len(entries)
     after = entries[at + 1 :]
-    return [*entries[:at], *[slice(None)] * (ndim - at - len(after)), *after]
+    n_left = ndim - at - len(after)
+    return [*entries[:at], *[slice(None)] * n_left, *after], at if dots and not n_left else None
 
 
 def _as_index(entry: Any) -> np.ndarray | None:

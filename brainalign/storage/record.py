@@ -62,7 +62,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     place = Path(path)
     with open(place, "rb") as file:
-        raw = file.read(_MOST_BYTES)
+        # read(n) sets n bytes aside whatever the size of the file
+        raw = file.read(min(os.fstat(file.fileno()).st_size, _MOST_BYTES))
     try:
         fields = json.loads(raw)
         claimed = fields.pop(_DIGEST)

@@ -22,7 +22,7 @@ from brainalign.design import (
 from brainalign.encoding import fit_encoding, known_facts, scan_lags, versions
 from brainalign.errors import InputError
 from brainalign.study.cells import Cell
-from brainalign.study.inputs import SubjectInputs, confounds_of
+from brainalign.study.inputs import SubjectInputs, confounds_of, gap_of
 from brainalign.study.settings import Study
 from brainalign.types import RDMs, Responses, Scores
 
@@ -57,7 +57,7 @@ def _identity(study: Study, cell: Cell) -> dict[str, str]:
 def _encoding(
     study: Study, cell: Cell, inputs: SubjectInputs, features: Mapping[str, Responses]
 ) -> list[Scores]:
-    options = study.encoding.model_dump()
+    options = study.encoding.model_dump(exclude={"gap"})
     if options["feature_scaling"] == "none":
         options["feature_scaling"] = None
     fit = fit_encoding(
@@ -65,6 +65,7 @@ def _encoding(
         responses=inputs.responses,
         confounds=confounds_of(study, inputs.dataset),
         time_control=False,  # it is a model, and a cell, of its own
+        gap=gap_of(study, inputs.responses),
         identity=_identity(study, cell),
         info=_facts(study, cell, inputs, features),
         allow=study.allow,
@@ -90,7 +91,7 @@ def _with_lags(
         responses=inputs.responses,
         lags=range(min(0, *delays) - 2, max(delays) + 3),
         n_folds=study.encoding.n_folds,
-        gap=study.encoding.gap,
+        gap=gap_of(study, inputs.responses),
         confounds=confounds_of(study, inputs.dataset),
         metric=study.encoding.metric,
         random_state=study.random_state,

@@ -14,8 +14,10 @@ from brainalign._checks import unknown_name
 from brainalign.design import (
     TIME_INDEX,
     Splits,
+    contiguous_gap,
     make_splits,
     named_regions,
+    prepare_features,
     prepare_responses,
     selection_regions,
 )
@@ -118,14 +120,33 @@ def _models(study: Study, responses: Responses) -> tuple[ModelSettings, ...]:
     return (*study.models, ModelSettings(name=TIME_INDEX, role="control"))
 
 
+def gap_of(study: Study, responses: Responses) -> int | None:
+    """Samples left out beside contiguous test blocks: one gap for all models and for the check."""
+    if study.encoding.gap is not None:
+        return study.encoding.gap
+    delay = max((abs(d) for d in study.preparation.delays), default=0)
+    return contiguous_gap(responses, n_folds=study.encoding.n_folds, delay=delay)
+
+
 def confounds_of(study: Study, dataset: Dataset) -> Responses | None:
-    """The feature space that the study regresses out, or None."""
+    """The feature space that the study regresses out, filtered like the responses, or None."""
     name = study.preparation.confounds
     if name is None:
         return None
     if name not in dataset.features:
         raise unknown_name("confounds: features of the dataset", name, dataset.features)
-    return dataset.features[name]
+    responses = dataset.responses
+    assert responses is not None
+    if responses.info.get("design") == "trials":
+        return dataset.features[name]
+    settings = study.preparation
+    return prepare_features(
+        dataset.features[name],
+        responses,
+        high_pass_s=settings.high_pass_s,
+        detrend=settings.detrend,
+        method=settings.method,
+    )
 
 
 def check_design(study: Study, inputs: SubjectInputs) -> Splits:
@@ -145,7 +166,7 @@ def check_design(study: Study, inputs: SubjectInputs) -> Splits:
         samples,
         design=design,
         n_folds=settings.n_folds,
-        gap=settings.gap,
+        gap=gap_of(study, inputs.responses),
         random_state=study.random_state,
         allow=study.allow,
     )

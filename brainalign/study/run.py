@@ -228,13 +228,11 @@ class _Runner:
         model = cells[0].model
         start = time.perf_counter()
         features = features_of(self.study, inputs.dataset, model, device=self.device, cache=self.cache)
-        widest = max(part.n_units for part in features.values())
-        self._stage(
-            f"features   {model.shown}",
-            start,
-            f"{len(features)} layers, {len(next(iter(features.values())).samples)} rows, "  # type: ignore[arg-type]
-            f"up to {widest} units",
-        )
+        parts = list(features.values())
+        layers = f"{len(parts)} layer{'s' * (len(parts) > 1)}"
+        widest = max(part.n_units for part in parts)
+        rows = f"{parts[0].n_samples} rows, up to {widest} units"
+        self._stage(f"features   {model.shown}", start, f"{layers}, {rows}")
         for cell in cells:
             start = time.perf_counter()
             scores, rdms = analyse(self.study, cell, inputs, features)

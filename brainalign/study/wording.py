@@ -290,7 +290,8 @@ def _interval(subject: Subject) -> str:
 
 def _p_value(subject: Subject) -> str:
     if not math.isfinite(subject.row["p"]):
-        return "No p-value was computed for it."
+        reason = text_of(subject.info.get("no_p_value"), 300)
+        return f"No p-value could be computed: {reason}." if reason else "No p-value was computed for it."
     inference = report_methods._inference_sentences(subject.group, _cite())
     told = [sentence for sentence in inference if sentence.startswith("p-values")]
     if mapping(subject.info, "permutation").get("refit") is True:

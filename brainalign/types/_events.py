@@ -202,8 +202,8 @@ def _refuse_mixed_sessions(events: Events, runs: Sequence[Run]) -> None:
     if not known and len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise AlignmentError(
-            f"{events.where} has no column 'session', and run {twice!r} was recorded in several sessions; add "
-            "it, or give a list with one table for each run"
+            f"{events.where} has no column 'session', and run {twice!r} was recorded in several sessions; "
+            "add it, or give a list with one table for each run"
         )
     if known > 1 and all(run.session is None for run in runs):
         raise AlignmentError(

@@ -159,3 +159,11 @@ def test_damage_and_disagreement(folder):
     np.save(place / "features_clip.npy", np.array([[{}]] * N), allow_pickle=True)
     with pytest.raises(CorruptFileError, match="holds Python objects"):
         load(place)
+
+
+def test_onsets_in_milliseconds_are_refused(folder):
+    """A sample every 2,000 s is one every 2 s in another unit; trials may be far apart."""
+    place = folder(samples="onset\n" + "".join(f"{2000 * i}\n" for i in range(N)))
+    with pytest.raises(InputError, match="onsets follow each other by 2000; .* look like milliseconds"):
+        load(place, "continuous")
+    assert load(place, "trials").responses.n_samples == N

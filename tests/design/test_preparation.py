@@ -108,3 +108,14 @@ def test_words_without_duration_are_moments():
     three_runs = recording(runs=3)
     with pytest.raises(AlignmentError, match="have no row in the features"):
         design.prepare_features(bold, three_runs, method="impulse")
+
+
+def test_delays_that_leave_nothing_are_refused():
+    """Milliseconds in place of samples, and a second delay on top of the first."""
+    bold = recording()
+    part = Responses(bold.values, bold.samples)
+    with pytest.raises(InputError, match=r"a delay of 60 samples is longer than any run \(60 samples\)"):
+        design.prepare_features(part, bold, delays=[1, 60])
+    late = design.prepare_features(part, bold, delays=[1, 2])
+    with pytest.raises(InputError, match=r"have delays already \(\[1, 2\]\)"):
+        design.prepare_features(late, bold, delays=[1])

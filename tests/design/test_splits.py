@@ -225,7 +225,7 @@ def test_trials_without_stimulus() -> None:
     assert by_run.exchange == "stimuli"
     by_row = make_splits(RUNS.iloc[:, :0], design="trials")
     assert is_partition(by_row.folds, 24)
-    assert "equal stimuli in two rows cannot be known" in by_row.generalisation
+    assert "which of them showed the same stimulus is not known" in by_row.generalisation
     grouped = make_splits(RUNS.iloc[:, :0], design="trials", groups=RUNS["run"], n_folds=2)
     assert all(not set(RUNS["run"].iloc[a]) & set(RUNS["run"].iloc[b]) for a, b in grouped.folds)
 
@@ -349,3 +349,17 @@ def test_digest_of_ids_with_separators() -> None:
     found = {splits(t).digest(labels) for t in ([0, 1], [2], [3])}
     found.add(splits([0], [1]).digest(labels))
     assert len(found) == 4
+
+
+def test_trials_without_stimulus_or_run_are_held_out_by_stretches_of_time():
+    """Neighbouring trials share noise: folds are stretches in order of onset, whatever the order of rows."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(30)
+    samples = pd.DataFrame({"condition": rng.choice(["a", "b"], 30), "onset": order * 2.0})
+    found = make_splits(samples, design="trials", n_folds=3)
+    assert (found.method, found.gap) == ("3 contiguous blocks of trials", 1)
+    for train, test in found.folds:
+        places = np.sort(order[test])
+        assert np.array_equal(places, np.arange(places[0], places[0] + 10))
+        assert np.abs(order[train][:, None] - places).min() == 2
+    assert make_splits(samples[["condition"]], design="trials", n_folds=3).method == "3 folds of trials"

@@ -220,3 +220,45 @@ def test_p_values_of_noise_that_remembers_are_honest():
         p_values.append(fit.scores.p_values)
     assert (np.concatenate(p_values) <= 0.05).mean() < 0.08
     assert int(fit.scores.info["permutation"]["exchange"].split()[2]) > 20
+
+
+def test_conditions_shown_one_after_the_other_are_not_told_apart_by_drift():
+    """First all trials of one condition, then all of the other: noise that remembers scores nothing."""
+    means = []
+    for seed in range(5):
+        noise = autoregressive(np.random.default_rng(seed), 200, 30, 0.9)
+        samples = pd.DataFrame({"condition": np.repeat(["a", "b"], 100), "onset": np.arange(200) * 2.0})
+        trials = Responses(noise, samples, info={"design": "trials"})
+        fit = fit_encoding(features=design.condition_indicators(trials), responses=trials, n_bootstrap=0)
+        means.append(fit.scores.values.mean())
+    assert abs(np.mean(means)) < 0.05
+
+
+def test_confounds_need_the_filter_of_the_responses():
+    """Slow confounds beside filtered responses are refused; run offsets of confounds are taken out."""
+    rng = np.random.default_rng(7)
+    bold = recording(rng.standard_normal((200, 3)))
+    filtered = design.prepare_responses(bold, high_pass_s=60)
+    X, motion = (Responses(rng.standard_normal((200, 2)), bold.samples) for _ in range(2))
+    options = {"features": X, "responses": filtered, "n_folds": 4, "n_bootstrap": 0}
+    with pytest.raises(InputError, match=r"high-pass 60 s per run.*confounds otherwise \(not at all\)"):
+        fit_encoding(**options, confounds=motion)
+    alike = design.prepare_features(motion, bold, high_pass_s=60)
+    clean = fit_encoding(**options, confounds=alike).scores
+    offset = Responses(
+        alike.values + 100.0 * np.repeat([0, 1, 2, 3], 50)[:, None], bold.samples, info=alike.info
+    )
+    assert np.allclose(fit_encoding(**options, confounds=offset).scores.values, clean.values, atol=1e-8)
+    assert clean.info["feature_preparation"] == ["none"]
+
+
+def test_a_memory_longer_than_a_fold_gives_no_p_value_and_says_why():
+    """Random walks cannot be exchanged honestly: scores without p, and the reason."""
+    rng = np.random.default_rng(8)
+    walk = rng.standard_normal((120, 2)).cumsum(axis=0)
+    X = rng.standard_normal((120, 2))
+    fit = fit_encoding(features=X, responses=walk, design="continuous", n_permutations=50, n_bootstrap=0)
+    assert fit.scores.p_values is None
+    assert "remember" in fit.scores.info["no_p_value"]
+    with pytest.raises(InputError, match="nothing can be exchanged"):
+        fit_encoding(features=X, responses=walk, design="continuous", n_permutations=50, permutation_block=60)

@@ -83,3 +83,27 @@ def test_time_sentences_with_little_to_say():
     assert gap_words({"splits": {"gap": 3}}) == "3 samples beside each test block were left out"
     assert seconds_per_sample({"repetition_time": 2.0, "sampling_rate": 9.0}) == 2.0
     assert seconds_per_sample({"sampling_rate": 0}) is None
+
+
+def test_best_lag_outside_the_delays_is_said():
+    """A model whose delays miss the lag that serves best says so; one that holds it is quiet."""
+    title = "Best lag outside the delays"
+    scan = {"best_lag": 0, "best_lag_s": 0.0, "lags_s": [0.0, 2.0], "values": {"all": [0.2, 0.1]}}
+    note = _alarms(make_continuous(lag_scan=scan))[title]
+    assert note.level == "note"
+    assert "serve best at 0 samples (0.00 s); the model has delays of 1 to 3 samples" in note.text
+    assert _alarms(make_continuous(lag_scan={**scan, "best_lag": 2}))[title].level == "quiet"
+    assert title not in _alarms(make_scores())
+
+
+@pytest.mark.parametrize(
+    ("done", "advice"),
+    [
+        (["z-scored per run"], "set preparation.high_pass_s (128 is usual) or preparation.detrend"),
+        (["linear trend removed per run"], "the linear trend is out already"),
+        (["high-pass 128 s per run (discrete cosines)"], "a shorter preparation.high_pass_s"),
+    ],
+)
+def test_drift_advice_names_what_is_left_to_do(done, advice):
+    """What was done against drift already is not asked for again."""
+    assert advice in _alarms(make_continuous(preparation=done))["Slow drift in the responses"].text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
@@ -178,3 +180,12 @@ def test_wrong_maps_are_refused():
         plot_brain_map(make_volume(), view="glas")
     with pytest.raises(InputError, match="no brain map"):
         plot_brain_map(make_sensors())
+
+
+def test_slice_without_scores_below_the_scale_warns_of_nothing():
+    """Scores below the scale in some slices only: the others are drawn without a warning of numpy's."""
+    scores = make_volume()
+    assert scores.units is not None
+    low = scores.units["k"].to_numpy() == 0
+    values = np.where(low, -0.01, scores.values)
+    assert plot_brain_map(replace(scores, values=values), view="slices") is not None

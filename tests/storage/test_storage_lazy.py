@@ -68,6 +68,17 @@ def test_indexing_equals_numpy(pair, draws):
     assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
 
 
+@pytest.mark.parametrize("first", [slice(None), [1, 2], 3, slice(5, 1, -2)], ids=str)
+@pytest.mark.parametrize("last", [slice(None), [1, 2], 3], ids=str)
+def test_an_ellipsis_of_no_axis_parts_lists_as_in_numpy(pair, first, last):
+    """numpy moves the axis of lists that an Ellipsis parts to the front, though it stands for no axis."""
+    values, lazy = pair
+    middle = ([0, 1],) if values.ndim == 3 else ()
+    for key in ((first, *middle, ..., last), (first, ..., *middle, last), (..., first, *middle, last)):
+        assert lazy[key].shape == values[key].shape
+        assert np.array_equal(lazy[key], values[key])
+
+
 def test_looks_like_an_array(pair):
     """shape, dtype, ndim, size, nbytes, len and numpy.asarray agree with the values in memory."""
     values, lazy = pair
