@@ -36,6 +36,13 @@ class CorruptFileError(BrainAlignError, OSError):
     """A file exists and cannot be what it claims to be."""
 
 
+class WriteError(BrainAlignError, OSError):
+    """The disk refused a write. Nothing half-written is left, and what was there is unchanged."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class MissingDependencyError(BrainAlignError, ImportError):
     """An optional package is absent, or is present and fails to import."""
 

@@ -16,8 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from brainalign.errors import CorruptFileError, DataNotFoundError
-from brainalign.storage.atomic import WriteError, sync
+from brainalign.errors import CorruptFileError, DataNotFoundError, WriteError
+from brainalign.storage.atomic import sync
 from data_loaders._addresses import shown
 from data_loaders._card import RemoteFile, megabytes
 from data_loaders._connection import RetriableError, Source, read_pieces

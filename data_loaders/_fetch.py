@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from brainalign.errors import BrainAlignError, CorruptFileError, DataNotFoundError, InputError
-from brainalign.storage.atomic import WriteError, folder_lock, is_passing, move, remove_leftovers
+from brainalign.errors import BrainAlignError, CorruptFileError, DataNotFoundError, InputError, WriteError
+from brainalign.storage.atomic import folder_lock, is_passing, move, remove_leftovers
 from data_loaders._card import DatasetCard, RemoteFile, megabytes
 from data_loaders._connection import DEFAULT_LIMITS, Limits, Source, is_offline
 from data_loaders._download import ResumingDownloader

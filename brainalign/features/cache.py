@@ -29,11 +29,11 @@ from brainalign.errors import (
     DataNotFoundError,
     InputError,
     MemoryBudgetError,
+    WriteError,
 )
 from brainalign.features.fingerprint import digest
 from brainalign.storage import content_digest, folder_lock, load, save, verify
 from brainalign.storage.atomic import (
-    WriteError,
     is_passing,
     make_folder,
     move,
@@ -111,8 +111,8 @@ class CacheEntry:
         return found
 
     def tidy(self) -> None:
-        """Remove the shards that a run left behind which ended after it had finished the entry."""
-        if not any(self.folder.glob("shard-*.npy")):
+        """Remove what a run left behind (shards, its lock) that was ended after it had finished the entry."""
+        if not any(is_passing(path) or _SHARD.fullmatch(path.name) for path in self.folder.iterdir()):
             return
         with suppress(InputError, WriteError), folder_lock(self.folder):  # in use, or read-only: next time
             remove_leftovers(self.folder)

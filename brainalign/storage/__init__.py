@@ -25,10 +25,9 @@ from brainalign.storage._container import Container, open_container
 from brainalign.storage._nouns import NOUNS, decode_noun, encode_noun
 from brainalign.storage._tree import Parts, decode
 from brainalign.storage._write import write_container
-from brainalign.storage.atomic import WriteError, atomic_write, folder_lock, write_text_atomic
+from brainalign.storage.atomic import atomic_write, folder_lock, write_text_atomic
 
 __all__ = [
-    "WriteError",
     "atomic_write",
     "content_digest",
     "folder_lock",

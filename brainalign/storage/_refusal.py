@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from brainalign.errors import BrainAlignError
+from brainalign.errors import BrainAlignError, WriteError
 
 _FULL = "make room (or choose another folder) and give the same command again"
 _READ_ONLY = "choose a folder that can be written to"
@@ -29,13 +29,6 @@ _ADVICE: dict[int, str] = {
     errno.ENAMETOOLONG: "choose a folder with a shorter path",
 }
 _SHOWS_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class WriteError(BrainAlignError, OSError):
-    """The disk refused a write. Nothing half-written is left, and what was there is unchanged."""
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 @contextmanager

@@ -12,12 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brainalign.errors import DataNotFoundError, InputError
-from brainalign.storage._refusal import WriteError, refusals, shown_as, write_error
+from brainalign.storage._refusal import refusals, shown_as, write_error
 from brainalign.storage.lock import LOCK_NAME, folder_lock
 
 __all__ = [
     "LOCK_NAME",
-    "WriteError",
     "atomic_folder",
     "atomic_write",
     "folder_lock",

@@ -18,8 +18,7 @@ import pytest
 from hostile_server import CONTENT, SIZE, HostileServer, Trick, fetch, left, part_of
 
 import data_loaders as dl
-from brainalign.errors import CorruptFileError, DataNotFoundError, InputError
-from brainalign.storage.atomic import WriteError
+from brainalign.errors import CorruptFileError, DataNotFoundError, InputError, WriteError
 from data_loaders._card import DatasetCard, RemoteFile
 from data_loaders._fetch import fetch_files, verify_files
 from data_loaders._root import target_folder

@@ -5,20 +5,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 from feature_cases import TinyNet, make_images, make_stimuli, to_tensor
 
-from brainalign.errors import MemoryBudgetError
+from brainalign.errors import MemoryBudgetError, WriteError
 from brainalign.features import cache as cache_module
 from brainalign.features import extract_features, extraction
 from brainalign.features.cache import CacheEntry
-from brainalign.storage import WriteError
 from brainalign.storage.atomic import LOCK_NAME, folder_lock, temporary_name
 
 N = 150  # three shards of at most 64 stimuli
@@ -143,6 +144,9 @@ def test_shards_of_a_run_that_ended_after_the_end_are_removed(tmp_path, monkeypa
     assert CacheEntry._remove is remove
     extract(tmp_path)
     assert contents(tmp_path) == undisturbed
+    (entry / LOCK_NAME).write_text(json.dumps({"host": socket.gethostname(), "pid": 2**70, "start": ""}))
+    extract(tmp_path)
+    assert contents(tmp_path) == undisturbed, "the lock of a dead run too"
 
 
 def test_half_written_files_of_dead_runs_are_removed(tmp_path, undisturbed):

@@ -19,8 +19,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import storage_cases
 
-from brainalign.errors import CorruptFileError, DataNotFoundError, InputError
-from brainalign.storage import WriteError, _sink, load, save
+from brainalign.errors import CorruptFileError, DataNotFoundError, InputError, WriteError
+from brainalign.storage import _sink, load, save
 from brainalign.storage.atomic import atomic_write, write_text_atomic
 from brainalign.types import Responses
 

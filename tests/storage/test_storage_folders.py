@@ -8,8 +8,7 @@ import re
 
 import pytest
 
-from brainalign.errors import BrainAlignError, InputError
-from brainalign.storage import WriteError
+from brainalign.errors import BrainAlignError, InputError, WriteError
 from brainalign.storage.atomic import (
     atomic_folder,
     is_passing,

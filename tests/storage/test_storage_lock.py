@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from brainalign.errors import DataNotFoundError, InputError
-from brainalign.storage import WriteError, lock
+from brainalign.errors import DataNotFoundError, InputError, WriteError
+from brainalign.storage import lock
 from brainalign.storage.atomic import LOCK_NAME, folder_lock
 from brainalign.storage.lock import holder_of
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import fault_layer
 from study_cases import make_folder
 
-from brainalign.errors import BrainAlignError
-from brainalign.storage import WriteError
+from brainalign.errors import BrainAlignError, WriteError
 from brainalign.storage.atomic import atomic_write, write_text_atomic
 from brainalign.study import read_study, run_study
 from brainalign.study.verification import content_digest, verify_results

@@ -17,8 +17,7 @@ import fault_cases
 import fault_layer
 import pytest
 
-from brainalign.errors import InputError, MemoryBudgetError
-from brainalign.storage import WriteError
+from brainalign.errors import InputError, MemoryBudgetError, WriteError
 from brainalign.study import publish
 from brainalign.study.verification import content_digest, verify_results
 
