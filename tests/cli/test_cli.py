@@ -158,7 +158,7 @@ def test_interrupted_run_goes_on(study_file, tmp_path):
     assert "interrupted; what was committed is kept, the same command goes on from there" in errors
     assert "Traceback" not in errors
     done = brainalign(*run)
-    assert "1 cells computed; 1 kept" in done.stdout
+    assert "1 cell computed; 1 kept" in done.stdout
 
 
 def test_overruled_guard_and_replace(command, study_file, tmp_path):
