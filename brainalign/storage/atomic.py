@@ -227,7 +227,8 @@ def remove_leftovers(*folders: Path) -> int:
         if _LEFTOVER.fullmatch(path.name)
     ]
     for path in found:
-        remove(path)
+        with shown_as(path.parent, path):
+            remove(path)
     return len(found)
 
 

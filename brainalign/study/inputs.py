@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from brainalign.study.settings import ModelSettings, Study
 from brainalign.types import Dataset, Responses
 
 _MIN_TRAINING = 4
+# what changes a score although it is neither a value nor a label
+_DIGESTED = ("design", "events", "repetition_time", "sampling_rate", "affine", "space", "unit", "preparation")
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def _restrict(responses: Responses, regions: list[str] | None) -> Responses:
 
 
 def inputs_digest(dataset: Dataset) -> str:
-    """Return sha256 over values, ids, labels and units of the responses and features."""
+    """Return sha256 over values, ids, labels, units, design and events of the responses and features."""
     digest = hashlib.sha256()
     for name, part in {"responses": dataset.responses, **dataset.features}.items():
         if part is None:
@@ -216,4 +219,6 @@ def inputs_digest(dataset: Dataset) -> str:
         for table in (part.samples, part.units):
             assert table is not None
             digest.update(table.reset_index().to_csv(index=False).encode())
+        known = {key: part.info[key] for key in _DIGESTED if part.info.get(key) is not None}
+        digest.update(json.dumps(known, sort_keys=True, default=str).encode())
     return digest.hexdigest()

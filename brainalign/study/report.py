@@ -8,8 +8,8 @@ from typing import Any
 
 from brainalign.errors import CorruptFileError, DataNotFoundError
 from brainalign.report import write_report
-from brainalign.storage import load
-from brainalign.study.run import merge_rdms
+from brainalign.storage import folder_lock, load
+from brainalign.study.publish import merge_rdms
 from brainalign.types import RDMs, Scores
 
 
@@ -20,6 +20,8 @@ def report_from(results: Path, output: Path | None = None) -> Path:
     ------
     DataNotFoundError
         There is nothing that a report could show.
+    InputError
+        A run is at work in the folder.
     """
     if results.is_file():
         target = output or results.with_suffix(".html")
@@ -38,12 +40,14 @@ def report_from(results: Path, output: Path | None = None) -> Path:
     parts = [load(results / "cells" / folder / name) for folder, names in cells for name in names]
     scores: list[Scores | RDMs] = [part for part in parts if isinstance(part, Scores)]
     found = [*scores, *merge_rdms([part for part in parts if isinstance(part, RDMs)])]
-    return Path(
-        write_report(
-            found,
-            output or results / "report.html",
-            title=title,
-            figures_folder=results / "figures",
-            provenance=provenance,
+    # a run on the same folder replaces the same pages
+    with folder_lock(results):
+        return Path(
+            write_report(
+                found,
+                output or results / "report.html",
+                title=title,
+                figures_folder=results / "figures",
+                provenance=provenance,
+            )
         )
-    )

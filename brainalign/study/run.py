@@ -21,7 +21,7 @@ from brainalign.study.activations import features_of
 from brainalign.study.analyses import analyse
 from brainalign.study.cells import Cell, commit_cell, is_committed, make_cells
 from brainalign.study.inputs import SubjectInputs, check_design, subject_inputs
-from brainalign.study.publish import merge_rdms, publish
+from brainalign.study.publish import publish
 from brainalign.study.record import (
     CELLS,
     FIGURES,
@@ -41,7 +41,6 @@ from brainalign.study.results import results_table
 from brainalign.study.settings import Study
 from brainalign.types import Scores
 
-__all__ = ["StudyResult", "merge_rdms", "run_study"]
 
 Log = Callable[[str], None]
 

@@ -139,6 +139,18 @@ def test_only_own_leftovers_are_removed(tmp_path):
     assert not is_passing(kept[0])
 
 
+def test_leftovers_that_cannot_be_removed_are_told_by_their_folder(tmp_path, monkeypatch):
+    """On a disk that became read-only the error names the folder."""
+    temporary_name(tmp_path).write_text("half")
+
+    def refused(path, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refused)
+    with pytest.raises(WriteError, match=rf"^{tmp_path} could not be written \(Read-only file system\)"):
+        remove_leftovers(tmp_path)
+
+
 def test_move_and_remove(tmp_path):
     """A file takes the place of another; files, folders and absent ones are removed alike."""
     (tmp_path / "a").write_text("a")

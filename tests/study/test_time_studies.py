@@ -146,3 +146,21 @@ def test_truth_must_name_layers_of_the_first_model(tmp_path):
     file.write_text(PLANTED.format(path=folder).replace('name = "pixels"', 'name = "conditions"'))
     with pytest.raises(InputError, match="plants layers of the first model"):
         next(subject_inputs(read_study(file), None, cache=None))
+
+
+def test_changed_events_are_changed_inputs(movie):
+    """The same volumes with other events are other inputs, and so is another design."""
+    from dataclasses import replace
+
+    from brainalign.study.inputs import inputs_digest
+
+    dataset = next(subject_inputs(read_study(movie), None)).dataset
+    events = {"run": ["1"], "onset": [0.0], "duration": [2.0], "condition": ["a"]}
+
+    def digest(**info):
+        responses = replace(dataset.responses, info={**dataset.responses.info, **info})
+        return inputs_digest(replace(dataset, responses=responses))
+
+    base = digest(events=events)
+    assert base == digest(events=dict(events))
+    assert len({base, digest(events={**events, "onset": [2.0]}), digest(design="blocks"), digest()}) == 4
