@@ -41,7 +41,6 @@ from brainalign.study.results import results_table
 from brainalign.study.settings import Study
 from brainalign.types import Scores
 
-
 Log = Callable[[str], None]
 
 
