@@ -228,31 +228,13 @@ def fit_encoding(
     }
     identity = {**known_identity(features, responses), **(identity or {})}
     p_values = None
-    reason = why_no_exchange(problem, held_out, block) if permutation_block is None else None
-    if n_permutations and reason is not None:
-        base["no_p_value"] = reason
-    elif n_permutations:
+    if n_permutations:
         _check_exchange(problem, repeats)
-        n_times = int(np.prod(problem.shape[1:], dtype=int))
-        shown = region_of_targets(named_regions(problem.units), len(problem.units), n_times)
-        flat, region_p = permutation_null(
-            problem,
-            spaces,
-            run.records,
-            held_out,
-            options,
-            n_permutations=n_permutations,
-            shown=shown,
-        )
-        p_values = flat.reshape(problem.shape)
-        base["permutation"] = {
-            "region_p": region_p,
-            "n": n_permutations,
-            "exchange": f"{'trials' if problem.row_kind == 'trial' else 'stimuli'} within folds"
-            if held_out.exchange == "stimuli"
-            else f"blocks of {block} samples within runs and folds",
-            "refit": not held_out.separate_test,
-        }
+        reason = why_no_exchange(problem, held_out, block) if permutation_block is None else None
+        if reason is None:
+            p_values, base["permutation"] = _permuted(describe, run, spaces, n_permutations)
+        else:
+            base["no_p_value"] = reason
     claim = describe.claim(run, spaces, bound, p_values, base, identity, keep_predictions)
     profile = {
         name: describe.layer(run, position, name, bound, base, identity)
@@ -263,6 +245,28 @@ def fit_encoding(
     if time_control and problem.design != "trials":
         controls[TIME_INDEX] = _fit_time(describe, select, n_bootstrap, bound, base, identity)
     return EncodingFit(claim, profile, model, controls)
+
+
+def _permuted(
+    describe: Description, run: FoldResults, spaces: list[list[str]], n_permutations: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """p-values in the shape of the scores, and how they came about."""
+    problem, splits, options = describe.problem, describe.splits, describe.options
+    n_times = int(np.prod(problem.shape[1:], dtype=int))
+    shown = region_of_targets(named_regions(problem.units), len(problem.units), n_times)
+    p_values, region_p = permutation_null(
+        problem, spaces, run.records, splits, options, n_permutations=n_permutations, shown=shown
+    )
+    exchange = f"blocks of {options.block} samples within runs and folds"
+    if splits.exchange == "stimuli":
+        exchange = f"{'trials' if problem.row_kind == 'trial' else 'stimuli'} within folds"
+    facts = {
+        "region_p": region_p,
+        "n": n_permutations,
+        "exchange": exchange,
+        "refit": not splits.separate_test,
+    }
+    return p_values.reshape(problem.shape), facts
 
 
 def _fit_time(
