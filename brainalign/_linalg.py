@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Switch TF32 off inside the block and restore what the user had set.
+    """Switch TF32 (bfloat16 on the CPU) off inside the block and restore what the user had set.
 
     TF32 keeps 10 bits of mantissa: Gram matrices lose definiteness under it.
     """
@@ -22,11 +22,18 @@ def full_precision() -> Iterator[None]:
     except RuntimeError:  # torch refuses to read the old switch where the new one was set
         switch, off = "fp32_precision", "ieee"
         before = matmul.fp32_precision
+    on_cpu: Any = cast(Any, torch.backends.mkldnn).matmul
+    cpu_before = on_cpu.fp32_precision
+    reduced = cpu_before not in ("none", "ieee")
     setattr(matmul, switch, off)
+    if reduced:
+        on_cpu.fp32_precision = "ieee"
     try:
         yield
     finally:
         setattr(matmul, switch, before)
+        if reduced:
+            on_cpu.fp32_precision = cpu_before
 
 
 def eigh_psd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,3 +44,19 @@ def eigh_psd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     symmetric = (matrix + matrix.T) / 2
     values, vectors = torch.linalg.eigh(symmetric)
     return values.clamp_min(0), vectors
+
+
+def gram(rows: torch.Tensor, out: torch.Tensor, *, tiles: int = 4) -> None:
+    """Add ``rows @ rows.T`` to `out` (n, n); only tiles on and below the diagonal are multiplied.
+
+    Cost n^2 p (1 + 1/tiles) for rows (n, p).
+    """
+    n = len(rows)
+    edges = [n * i // tiles for i in range(tiles + 1)]
+    for i in range(tiles):
+        a = slice(edges[i], edges[i + 1])
+        for j in range(i + 1):
+            b = slice(edges[j], edges[j + 1])
+            out[a, b].addmm_(rows[a], rows[b].T)
+            if j < i:
+                out[b, a] = out[a, b].T

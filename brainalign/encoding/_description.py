@@ -113,6 +113,7 @@ class Description:
             "penalty": _edge_hits(records),
             "region_interval": self._region_interval(run.claim_draws, values),
             **self._interval_text(run.claim_draws),
+            **self._space_weights(records, spaces[0]),
         }
         kept = {}
         if keep:
@@ -193,6 +194,14 @@ class Description:
             selection_regions(self.problem.units, self.select), len(self.problem.units), n_times
         )
         return {region: [named[r.chosen[rows[0]]] for r in records] for region, rows in index.items()}
+
+    def _space_weights(self, records: list[FoldRecord], names: list[str]) -> dict[str, Any]:
+        """Weight of each feature space, averaged over folds, in the shape of the scores."""
+        shares = [r.shares for r in records if r.shares is not None]
+        if not shares:
+            return {}
+        means = [mean_over_folds(np.stack([share[row] for share in shares])) for row in range(len(names))]
+        return {"space_weights": dict(zip(names, map(self._shape, means), strict=True))}
 
     def _reasons(self, values: np.ndarray) -> dict[str, int]:
         missing = np.isnan(values)

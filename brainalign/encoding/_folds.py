@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,13 @@ from brainalign.design import (
 )
 from brainalign.encoding._inputs import Problem
 from brainalign.errors import InputError, LeakageError
-from brainalign.regression import RidgeCV
+from brainalign.regression import BandedRidgeCV, KernelRidgeCV, RidgeCV, StackedRegression
 
+TOGETHER = {"bands": BandedRidgeCV, "stack": StackedRegression}
+"""Ways to combine feature spaces that weigh each of them per target, and their estimators."""
+
+# estimators that choose on folds of their own: they get the inner folds of the design
+CROSS_VALIDATED = (RidgeCV, KernelRidgeCV, BandedRidgeCV, StackedRegression)
 _SMALL_BYTES = 1_500_000_000
 
 
@@ -39,6 +45,7 @@ class Options:
     random_state: int | None
     allow: str | None
     block: int = 1  # samples that are exchanged and resampled together
+    combine: str = "select"
 
 
 @dataclass(frozen=True)
@@ -64,18 +71,21 @@ class FoldRows:
 @dataclass(frozen=True)
 class FoldFit:
     """Predictions of the test rows (n_test, n_targets), the inner score of each target
-    (what selection may see), the penalty chosen for each, and the grid.
+    (what selection may see), the penalty chosen for each and where it lies in the grid, and
+    the `shares` (n_spaces, n_targets) of feature spaces that are weighed, else None.
     """
 
     predictions: np.ndarray
     inner_score: np.ndarray
     alphas: np.ndarray
     edges: np.ndarray
+    shares: np.ndarray | None = None
 
 
 def are_small(problem: Problem, spaces: list[list[str]], options: Options) -> bool:
     """Tell whether several fits at once stay small: then they run side by side."""
     on_cpu = getattr(options.estimator, "device", "cpu") == "cpu"
+    on_cpu = on_cpu and options.combine not in TOGETHER  # one long fit a fold: all threads serve it
     widest = max(sum(problem.features[name].shape[1] for name in names) for names in spaces)
     n_samples, n_targets = problem.values.shape
     return on_cpu and 8 * n_samples * (widest + n_samples + 4 * n_targets) < _SMALL_BYTES
@@ -133,7 +143,7 @@ def inner_splits(problem: Problem, rows: np.ndarray, options: Options) -> list[t
 def fit_fold(problem: Problem, names: list[str], rows: FoldRows, options: Options) -> FoldFit:
     """Fit one feature space (or several side by side) on the training rows; predict the test rows."""
     X_train, X_test = scaled_features(problem, names, rows, options)
-    estimator = fold_estimator(problem, rows, options)
+    estimator = fold_estimator(problem, names, rows, options)
     usable = np.isfinite(rows.y_train).all(axis=0)
     n_targets = rows.y_train.shape[1]
     predictions = np.full((len(rows.test), n_targets), np.nan)
@@ -141,18 +151,38 @@ def fit_fold(problem: Problem, names: list[str], rows: FoldRows, options: Option
     none = np.full(n_targets, np.nan)
     if not usable.any():
         return FoldFit(predictions, inner, none, none)
-    if isinstance(estimator, RidgeCV):
+    if isinstance(estimator, CROSS_VALIDATED):
         estimator.fit(X_train, rows.y_train, sample_weight=rows.weights)
-        predictions = estimator.predict(X_test)
-        alphas = estimator.best_alphas_
-        edges = 1.0 * (alphas == estimator.alphas_.max()) - 1.0 * (alphas == estimator.alphas_.min())
-        edges[np.isnan(alphas)] = np.nan
-        return FoldFit(predictions, estimator.best_scores_, alphas, edges)
+        alphas, edges = _penalties(estimator, none)
+        shares = shares_of(estimator) if options.combine in TOGETHER else None
+        return FoldFit(estimator.predict(X_test), own_scores(estimator), alphas, edges, shares)
     Y = rows.y_train[:, usable]
     inner[usable] = inner_scores(estimator, X_train, Y, rows)
     fitted = fit_weighted(estimator, X_train, Y, rows.weights)
     predictions[:, usable] = np.asarray(fitted.predict(X_test)).reshape(len(X_test), -1)
     return FoldFit(predictions, inner, none, none)
+
+
+def own_scores(estimator: Any) -> np.ndarray:
+    """Score that a cross-validated estimator reached on its folds, (n_targets,)."""
+    stacked = isinstance(estimator, StackedRegression)
+    return np.asarray(estimator.cv_scores_ if stacked else estimator.best_scores_)
+
+
+def shares_of(estimator: Any) -> np.ndarray:
+    """Weight of each feature space for each target, (n_spaces, n_targets), each column sums to one."""
+    stacked = isinstance(estimator, StackedRegression)
+    return np.asarray(estimator.stacking_weights_ if stacked else estimator.band_weights_)
+
+
+def _penalties(estimator: Any, none: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Penalty of each target, and -1, 0 or 1 where it lies low, inside or high in the grid."""
+    if isinstance(estimator, StackedRegression):  # a penalty per space, each with a grid of its own
+        return none, none
+    alphas = estimator.best_alphas_
+    edges = 1.0 * (alphas == estimator.alphas_.max()) - 1.0 * (alphas == estimator.alphas_.min())
+    edges[np.isnan(alphas)] = np.nan
+    return alphas, edges
 
 
 def fit_weighted(estimator: Any, X: np.ndarray, Y: np.ndarray, weights: np.ndarray) -> Any:
@@ -216,13 +246,20 @@ def scaled_features(
     return np.concatenate(train, axis=1), np.concatenate(test, axis=1)
 
 
-def fold_estimator(problem: Problem, rows: FoldRows, options: Options) -> Any:
-    """A fresh estimator for one fold; ridge without its own `cv` gets the design's inner folds."""
+def fold_estimator(problem: Problem, names: list[str], rows: FoldRows, options: Options) -> Any:
+    """A fresh estimator for one fold; ridge without its own `cv` gets the design's inner folds.
+
+    Where feature spaces are weighed, it is told which columns belong to which.
+    """
     if options.estimator is None:
         return RidgeCV(cv=rows.inner)
     estimator = clone(options.estimator)
-    if not isinstance(estimator, RidgeCV):
+    if not isinstance(estimator, CROSS_VALIDATED):
         return estimator
+    if options.combine in TOGETHER:
+        edges = np.cumsum([0, *(problem.features[name].shape[1] for name in names)]).tolist()
+        columns = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+        estimator.set_params(**{"bands" if options.combine == "bands" else "spaces": columns})
     if estimator.cv is None:
         return estimator.set_params(cv=rows.inner)
     own = check_cv(estimator.cv) if isinstance(estimator.cv, int) else estimator.cv

@@ -10,6 +10,7 @@ import numpy as np
 
 from brainalign.design import feature_scale, selection_regions
 from brainalign.encoding._folds import (
+    CROSS_VALIDATED,
     FoldRows,
     Options,
     feature_part,
@@ -17,11 +18,11 @@ from brainalign.encoding._folds import (
     fold_estimator,
     fold_rows,
     inner_scores,
+    own_scores,
 )
 from brainalign.encoding._inputs import Problem
 from brainalign.encoding._selection import region_of_targets, winners
 from brainalign.errors import AlignmentError, InputError, ShapeError
-from brainalign.regression import RidgeCV
 from brainalign.types import Responses
 
 
@@ -104,7 +105,7 @@ def fit_model(problem: Problem, spaces: list[list[str]], options: Options, selec
             values = feature_part(problem, name, rows)[0]
             scalings[name] = feature_scale(values, rows.weights, options.feature_scaling)
             X.append((values - scalings[name][0]) / scalings[name][1])
-        estimator, score = _fit_one(problem, np.concatenate(X, axis=1), rows, options)
+        estimator, score = _fit_one(problem, names, np.concatenate(X, axis=1), rows, options)
         fitted[tuple(names)] = estimator
         inner.append(score)
     n_times = int(np.prod(problem.shape[1:], dtype=int))
@@ -118,11 +119,13 @@ def fit_model(problem: Problem, spaces: list[list[str]], options: Options, selec
     return EncodingModel(chosen, used, kept, problem.shape)
 
 
-def _fit_one(problem: Problem, X: np.ndarray, rows: FoldRows, options: Options) -> tuple[Any, np.ndarray]:
-    estimator = fold_estimator(problem, rows, options)
-    if isinstance(estimator, RidgeCV):
+def _fit_one(
+    problem: Problem, names: list[str], X: np.ndarray, rows: FoldRows, options: Options
+) -> tuple[Any, np.ndarray]:
+    estimator = fold_estimator(problem, names, rows, options)
+    if isinstance(estimator, CROSS_VALIDATED):
         estimator.fit(X, rows.y_train, sample_weight=rows.weights)
-        return estimator, estimator.best_scores_
+        return estimator, own_scores(estimator)
     usable = np.isfinite(rows.y_train).all(axis=0)
     if not usable.all():
         raise InputError(

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from brainalign._checks import one_of
 from brainalign._threads import side_by_side
-from brainalign.design import REPEATS, TIME_INDEX, Splits, make_splits, named_regions, selection_regions
+from brainalign.design import TIME_INDEX, Splits, make_splits, named_regions, selection_regions
 from brainalign.encoding._description import Description, FoldResults, known_facts, known_identity
 from brainalign.encoding._folds import (
     FoldFit,
@@ -25,12 +24,13 @@ from brainalign.encoding._folds import (
 from brainalign.encoding._inference import (
     ceiling,
     merge_winner,
-    permutation_null,
     region_draws,
     score_fold,
 )
 from brainalign.encoding._inputs import Problem, check_repeats, prepare, with_confounds
 from brainalign.encoding._model import EncodingModel, fit_model
+from brainalign.encoding._option_checks import check_exchange, check_options, own_estimator
+from brainalign.encoding._permutation import permutation_null
 from brainalign.encoding._selection import region_of_targets, winners
 from brainalign.encoding._time import (
     default_gap,
@@ -41,10 +41,7 @@ from brainalign.encoding._time import (
     why_no_exchange,
 )
 from brainalign.errors import InputError
-from brainalign.regression import RidgeCV
 from brainalign.types import NoiseCeiling, Scores
-
-METRICS = ("pearson", "r2_train_mean", "r2", "explained_variance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +119,15 @@ def fit_encoding(
     responses : Responses or array (n_samples, n_units[, n_times])
         Single trials of one subject, with their design.
     estimator : RidgeCV, any scikit-learn regressor, or None (RidgeCV with penalties
-        relative to trace(K)/n). Penalties given as numbers act on the scaled features.
+        relative to trace(K)/n; `BandedRidgeCV` and `StackedRegression` where `combine` asks for
+        them, whose own options they bring). Penalties given as numbers act on the scaled features.
     splits : ``"auto"``, a scikit-learn splitter, or pairs of (train, test) rows of `responses`
-    combine : ``"select"`` (feature spaces are alternatives, chosen on inner folds) or
-        ``"concat"`` (all of them side by side, each scaled on its own)
+    combine : how several feature spaces serve, each scaled on its own: ``"select"`` (they are
+        alternatives, chosen on inner folds), ``"concat"`` (side by side, one penalty a unit),
+        ``"bands"`` (side by side, a penalty of its own for each space and unit, by
+        `BandedRidgeCV`) or ``"stack"`` (predictions of each, weighted per unit, by
+        `StackedRegression`). The last two report ``scores.info["space_weights"]``, {name:
+        array like the scores}: the weight of each space, averaged over folds; they sum to one.
     select : ``"auto"`` (one choice per region where there is exactly one ``roi_`` column of
         labels, else one for all units), ``"all"``, ``"unit"``, or the name of a ``roi_`` column
     n_folds, inner_folds : folds of the claim, and of the choices inside its training rows
@@ -186,14 +188,14 @@ def fit_encoding(
     >>> bool((fit.scores.values > 0.5).all())
     True
     """
-    _check_options(combine, repeats, metric, scoring_over, n_permutations, n_bootstrap, estimator)
+    check_options(combine, repeats, metric, scoring_over, n_permutations, n_bootstrap, estimator)
     problem = prepare(features, responses, groups=groups, design=design, splits=splits)
     check_repeats(problem, repeats)
     problem = with_confounds(problem, confounds, responses, repeats)
     gap = default_gap(problem, longest_delay(features), n_folds) if gap is None else gap
     block = dependent_block(problem) if permutation_block is None else permutation_block
     options = Options(
-        estimator,
+        own_estimator(combine, estimator, random_state),
         repeats,
         feature_scaling,
         inner_folds,
@@ -202,6 +204,7 @@ def fit_encoding(
         random_state,
         allow,
         1 if problem.design == "trials" else block,
+        combine,
     )
     held_out = make_splits(
         problem.samples,
@@ -229,7 +232,7 @@ def fit_encoding(
     identity = {**known_identity(features, responses), **(identity or {})}
     p_values = None
     if n_permutations:
-        _check_exchange(problem, repeats)
+        check_exchange(problem, repeats)
         reason = why_no_exchange(problem, held_out, block) if permutation_block is None else None
         if reason is None:
             p_values, base["permutation"] = _permuted(describe, run, spaces, n_permutations)
@@ -279,56 +282,13 @@ def _fit_time(
 ) -> Scores:
     """Scores of the time index on the folds of the claim."""
     problem = time_problem(describe.problem)
-    options = replace(describe.options, estimator=None, feature_scaling="trace")
+    options = replace(describe.options, estimator=None, feature_scaling="trace", combine="select")
     own = replace(describe, problem=problem, options=options, names=[TIME_INDEX], combine="select")
     run = _run_folds(problem, [[TIME_INDEX]], describe.splits, options, select, n_bootstrap, False)
     facts = {k: v for k, v in base.items() if k not in ("permutation", "model", "delays", "delays_s")}
     facts = {**facts, **own.common(), "role": "control"}
     named = {**identity, "model": TIME_INDEX, "layer": TIME_INDEX}
     return own.claim(run, [[TIME_INDEX]], bound, None, facts, named, False)
-
-
-def _check_exchange(problem: Problem, repeats: str) -> None:
-    """Whole stimuli are exchanged, or single trials of a condition within their fold of runs."""
-    known = {"stimulus_id", "content_hash", "condition"} & set(problem.samples)
-    if problem.design == "trials" and not (problem.positional or known or problem.groups is not None):
-        raise InputError(
-            "p-values exchange whole stimuli, and no row says which stimulus or condition it was; add a "
-            "stimulus_id, or use n_permutations=0"
-        )
-    if repeats == "train_single" and len(set(problem.keys)) < len(problem.keys):
-        raise InputError(
-            "repeats='train_single' trains on trials and tests on averages: no exchange of whole stimuli "
-            "serves both. Use repeats='average' or 'single' for p-values, or n_permutations=0"
-        )
-
-
-def _check_options(
-    combine: str,
-    repeats: str,
-    metric: str,
-    scoring_over: str,
-    n_permutations: int,
-    n_bootstrap: int,
-    estimator: Any,
-) -> None:
-    one_of("combine", combine, ("select", "concat"))
-    one_of("repeats", repeats, REPEATS)
-    one_of("metric", metric, METRICS)
-    one_of("scoring_over", scoring_over, ("folds", "pooled"))
-    for name, value in (("n_permutations", n_permutations), ("n_bootstrap", n_bootstrap)):
-        if int(value) != value or value < 0:
-            raise InputError(f"{name}={value!r}; expected an integer of at least 0")
-    if n_permutations and scoring_over == "pooled":
-        raise InputError(
-            "p-values are those of the mean over folds; use scoring_over='folds', or n_permutations=0 "
-            "with scoring_over='pooled'"
-        )
-    if n_permutations and estimator is not None and not isinstance(estimator, RidgeCV):
-        raise InputError(
-            f"p-values refit every draw by one matrix product, which {type(estimator).__name__} does not "
-            "have; use RidgeCV, or n_permutations=0"
-        )
 
 
 def _run_folds(

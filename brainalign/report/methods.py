@@ -160,9 +160,15 @@ def _similarity_sentence(group: Group, cite: Citations) -> str:
 def _selection_sentence(group: Group, cite: Citations) -> str:
     nested = any(s.identity["layer"] == "selected" or s.info.get("claim") == "nested" for s in group.claims)
     out = ""
-    if nested and any(_has_layers(s.info) for s in group.claims):
+    layered = [s.info for s in group.claims if _has_layers(s.info)]
+    if nested and layered:
+        chosen = {
+            "concat": "penalties were",
+            "bands": "penalties and the weights of the layers were",
+            "stack": "penalties and the weights of the layers were",
+        }.get(text_of(layered[0].get("combine"), 20), "the layer was")
         out = (
-            "The claim is nested: the layer was chosen on inner folds and scored on rows that no "
+            f"The claim is nested: {chosen} chosen on inner folds and scored on rows that no "
             f"choice saw{cite.known('nested')}."
         )
     if group.profiles:

@@ -58,13 +58,22 @@ class EncodingSettings(_Table):
     gap: int | None = Field(default=None, ge=0)
     repeats: Literal["average", "single", "train_single"] = "average"
     feature_scaling: Literal["trace", "column", "none"] = "trace"
-    combine: Literal["select", "concat"] = "select"
+    combine: Literal["select", "concat", "bands", "stack"] = "select"
     select: str = "auto"
     metric: Literal["pearson", "r2_train_mean", "r2", "explained_variance"] = "pearson"
     scoring_over: Literal["folds", "pooled"] = "folds"
     n_permutations: int = Field(default=1000, ge=0)
     permutation_block: int | None = Field(default=None, ge=1)
     n_bootstrap: int = Field(default=1000, ge=0)
+
+    @model_validator(mode="after")
+    def _p_values_of_what_is_weighed(self) -> EncodingSettings:
+        if self.combine in ("bands", "stack") and self.n_permutations:
+            raise ValueError(
+                f"combine = {self.combine!r} has no p-values (it weighs the layers of every unit anew in "
+                "each fit); set n_permutations = 0, or use combine = 'concat' or 'select'"
+            )
+        return self
 
 
 class PreparationSettings(_Table):

@@ -7,6 +7,7 @@ are the figures of this one number.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -249,12 +250,24 @@ def _layer(subject: Subject) -> str:
         return f"Layer {name}; there was no other to choose from." if name else ""
     shown = listed([f"{layer} ({n})" for layer, n in votes.most_common()], 6)
     whose = {"unit": "each unit", "all": "all units together"}.get(str(info.get("select")), "each region")
-    if info.get("combine") == "concat":
-        return f"All {len(candidates)} layers side by side."
+    if info.get("combine") in ("concat", "bands", "stack"):
+        return f"All {len(candidates)} layers {_weighing(subject)}."
     if info.get("select") == "auto" and set(chosen) == {"all"}:
         whose = "all units together"
     sentence = report_methods._selection_sentence(subject.group, _cite())
     return f"{sentence} One choice for {whose}, among {len(candidates)} layers; chosen (folds): {shown}."
+
+
+def _weighing(subject: Subject) -> str:
+    """How several layers serve together, with the mean weight of each in this region."""
+    weights = mapping(subject.info, "space_weights")
+    if not weights:
+        return "side by side"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a region without any fit
+        means = {name: float(np.nanmean(values[subject.index])) for name, values in weights.items()}
+    shown = [f"{name} ({value:.2f})" for name, value in sorted(means.items(), key=lambda m: -m[1])]
+    return f"together, weighed for each unit; mean weight here: {listed(shown, 6)}"
 
 
 def _votes(subject: Subject, chosen: Mapping[str, Any]) -> Counter[str]:

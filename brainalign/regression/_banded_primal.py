@@ -1,0 +1,211 @@
+"""Banded ridge through the Gram matrix of the features (p x p).
+
+With S the diagonal of sqrt(gamma), each fold solves ``(S G S + alpha I) B = S C`` from its Gram
+matrix G and cross products C, which are gathered once: the features are not scaled again, and
+gamma = 0 needs no division. The derivative of a score by ``log gamma_j`` is
+``alpha sum_{i in band j} z_i B_i`` with ``(S G S + alpha I) z = S q`` and q the derivative by the
+coefficients S B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from brainalign.regression._banded_errors import HeldOutScores
+from brainalign.regression._banded_factor import lifted_cholesky
+from brainalign.regression._folds import Fold
+
+_CACHE_BYTES = 1 << 30
+_BLOCK_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class PrimalBands:
+    """What no band weight and no penalty changes.
+
+    `X` (n, p) rows scaled per band, centred by the weighted mean (with intercept) and multiplied
+    by the root of their weight; `Y` (n, t) likewise; `band` (p,) number of the band of each
+    column; `root` (n,) roots of the weights.
+    """
+
+    X: torch.Tensor
+    Y: torch.Tensor
+    band: torch.Tensor
+    n_bands: int
+    root: torch.Tensor
+    folds: Sequence[Fold]
+    held_out: HeldOutScores
+    intercept: bool
+    _cross: dict[Any, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of the weights of a fit: one per feature."""
+        return int(self.X.shape[1])
+
+    @cached_property
+    def whole(self) -> torch.Tensor:
+        """Gram matrix (p, p) of all rows, float64."""
+        X = self.X.double()
+        return X.T @ X
+
+    @cached_property
+    def whole_cross(self) -> torch.Tensor:
+        """Cross products (p, t) of all rows."""
+        return self.X.T @ self.Y
+
+    @cached_property
+    def grams(self) -> list[torch.Tensor]:
+        """Gram matrix of the training rows of each fold, centred by their own mean, float64."""
+        return [self._gram(fold) for fold in self.folds]
+
+    def _gram(self, fold: Fold) -> torch.Tensor:
+        absent = self.X[fold.absent].double()
+        if len(absent) > len(fold.train):
+            present = self.X[fold.train].double()
+            gram = present.T @ present
+        else:
+            gram = self.whole - absent.T @ absent
+        if self.intercept:
+            mean, total = self.means(fold)
+            gram -= torch.outer(mean * total, mean)
+        return gram
+
+    def means(self, fold: Fold) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weighted mean (p,) of the training rows of the centred features, and their total weight."""
+        root = self.root[fold.train]
+        total = (root * root).sum()
+        if not self.intercept:
+            return torch.zeros_like(self.X[0], dtype=torch.float64), total
+        return (root @ self.X[fold.train].double()) / total, total
+
+    def cross(self, number: int, columns: torch.Tensor) -> torch.Tensor:
+        """Cross products (p, t) of the training rows of one fold, centred by their own mean."""
+        cached = self._all_cross(number)
+        return self._fold_cross(number, columns) if cached is None else cached[:, columns]
+
+    def _all_cross(self, number: int) -> torch.Tensor | None:
+        each = self.X.shape[1] * self.Y.shape[1] * self.Y.element_size()
+        if each * len(self.folds) > _CACHE_BYTES:
+            return None
+        if number not in self._cross:
+            every = torch.arange(self.Y.shape[1], device=self.Y.device)
+            self._cross[number] = self._fold_cross(number, every)
+        return self._cross[number]
+
+    def _fold_cross(self, number: int, columns: torch.Tensor) -> torch.Tensor:
+        fold = self.folds[number]
+        if len(fold.absent) > len(fold.train):
+            cross = self.X[fold.train].T @ self.Y[fold.train][:, columns]
+        else:
+            absent = self.X[fold.absent].T @ self.Y[fold.absent][:, columns]
+            cross = self.whole_cross[:, columns] - absent
+        if self.intercept:
+            mean, _ = self.means(fold)
+            root = self.root[fold.train].to(self.Y.dtype)
+            # the cross products of centred rows: sum of x y less total * mean x * mean y
+            cross -= torch.outer(mean.to(cross.dtype), root @ self.Y[fold.train][:, columns])
+        return cross
+
+    def target_means(self, fold: Fold, columns: torch.Tensor) -> torch.Tensor:
+        """Weighted mean (t,) of the training responses."""
+        if not self.intercept:
+            return torch.zeros(len(columns), dtype=self.Y.dtype, device=self.Y.device)
+        root = self.root[fold.train]
+        mean: torch.Tensor = (root / (root * root).sum()).to(self.Y.dtype) @ self.Y[fold.train][:, columns]
+        return mean
+
+    def at(self, gamma: torch.Tensor) -> PrimalGram:
+        """The scaled Gram matrices of the band weights `gamma` (n_bands,)."""
+        return PrimalGram(self, gamma)
+
+
+class PrimalGram:
+    """The bands with their weights; one `PrimalFit` per penalty."""
+
+    def __init__(self, bands: PrimalBands, gamma: torch.Tensor) -> None:
+        self.bands = bands
+        self.scale = gamma.double().to(bands.X.device).sqrt()[bands.band]
+
+    def fit(self, alpha: float) -> PrimalFit:
+        """Factorise for one penalty when asked for: p^3 / 3 for each fold."""
+        return PrimalFit(self, alpha)
+
+
+class PrimalFit:
+    """One pair of band weights and penalty."""
+
+    def __init__(self, gram: PrimalGram, alpha: float) -> None:
+        self.bands, self.scale, self.alpha = gram.bands, gram.scale, alpha
+        self._factors: dict[int, torch.Tensor] = {}
+
+    def _factor(self, number: int) -> torch.Tensor:
+        if number not in self._factors:
+            self._factors[number] = self._factorise(self.bands.grams[number])
+        return self._factors[number]
+
+    def _factorise(self, gram: torch.Tensor) -> torch.Tensor:
+        system = self.scale[:, None] * gram * self.scale
+        system.diagonal().add_(self.alpha)
+        return lifted_cholesky(system)
+
+    def _solve(self, number: int, right: torch.Tensor) -> torch.Tensor:
+        """Solve S G S + alpha I against S `right`; float64 as the squared condition needs it."""
+        return torch.cholesky_solve(self.scale[:, None] * right.double(), self._factor(number))
+
+    def _error(self, number: int, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scaled coefficients B (p, t) and the errors (n_test, t) of one fold."""
+        bands, fold = self.bands, self.bands.folds[number]
+        B = self._solve(number, bands.cross(number, columns))
+        predicted = self._test_rows(fold) @ (self.scale[:, None] * B).to(bands.Y.dtype)
+        observed = bands.Y[fold.test][:, columns] / bands.root[fold.test, None].to(bands.Y.dtype)
+        return B, observed - bands.target_means(fold, columns) - predicted
+
+    def _test_rows(self, fold: Fold) -> torch.Tensor:
+        """Test rows without weights, less the mean of the training rows."""
+        root = self.bands.root[fold.test, None].to(self.bands.X.dtype)
+        return self.bands.X[fold.test] / root - self.bands.means(fold)[0].to(self.bands.X.dtype)
+
+    def fold_score(self, number: int, columns: torch.Tensor) -> torch.Tensor:
+        """Score (t,) of one fold alone."""
+        out = torch.empty(len(columns), dtype=torch.float64, device=columns.device)
+        for part in self._parts(len(columns)):
+            error = self._error(number, columns[part])[1]
+            out[part] = self.bands.held_out.score(number, error, columns[part]).double()
+        return out
+
+    def evaluate(self, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean held-out score (t,); the weights of the fit to all rows are a solve of their own."""
+        scores = [self.fold_score(number, columns) for number in range(len(self.bands.folds))]
+        return self.bands.held_out.mean(torch.stack(scores), columns), None
+
+    def weights(self, columns: torch.Tensor) -> torch.Tensor:
+        """Coefficients (p, t) of the scaled and centred features, fitted to all rows."""
+        factor = self._factorise(self.bands.whole)
+        right = self.scale[:, None] * self.bands.whole_cross[:, columns].double()
+        found: torch.Tensor = self.scale[:, None] * torch.cholesky_solve(right, factor)
+        return found.to(self.bands.Y.dtype)
+
+    def gradient(self, columns: torch.Tensor) -> torch.Tensor:
+        """Derivative of the mean held-out score by log gamma_j at a fixed penalty, (n_bands, t)."""
+        bands = self.bands
+        out = torch.zeros(bands.n_bands, len(columns), dtype=torch.float64, device=columns.device)
+        for part in self._parts(len(columns)):
+            for number, fold in enumerate(bands.folds):
+                B, error = self._error(number, columns[part])
+                slope = bands.held_out.slope(number, error, columns[part])
+                z = self._solve(number, self._test_rows(fold).T @ slope)
+                found = torch.zeros(bands.n_bands, B.shape[1], dtype=torch.float64, device=columns.device)
+                out[:, part] += self.alpha * found.index_add_(0, bands.band, z * B)
+        return out
+
+    def _parts(self, n: int) -> Iterator[slice]:
+        """Cut n columns on fixed edges so that each part stays below the block size."""
+        size = max(1, _BLOCK_BYTES // (8 * 4 * max(self.bands.X.shape)))
+        for start in range(0, n, size):
+            yield slice(start, min(start + size, n))

@@ -1,0 +1,132 @@
+"""Uphill steps of the band weights by their gradient, shared by clusters of targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from sklearn.cluster import KMeans
+
+_FIRST_STEP = 0.7
+_LONGEST_STEP = 2.0
+_SHRINK = 0.3
+_SMALLEST = 1e-9
+
+
+@dataclass
+class Ascent:
+    """Quasi-Newton steps in ``log(gamma_j / alpha)``, one state per unit.
+
+    `inverse_curvature` (u, n_bands, n_bands) is the inverse of minus the Hessian as BFGS
+    estimates it; `known` (u,) says whether a step has taught it anything yet.
+    """
+
+    inverse_curvature: torch.Tensor
+    known: torch.Tensor
+    reach: torch.Tensor
+
+    @classmethod
+    def begin(cls, gradient: torch.Tensor) -> Ascent:
+        """No curvature known: the first step has a fixed length."""
+        u, n_bands = gradient.shape
+        eye = torch.eye(n_bands, dtype=gradient.dtype, device=gradient.device)
+        return cls(
+            eye.repeat(u, 1, 1),
+            torch.zeros(u, dtype=torch.bool, device=gradient.device),
+            torch.full((u,), _FIRST_STEP, dtype=gradient.dtype, device=gradient.device),
+        )
+
+    def step(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Proposed change (u, n_bands) of log(gamma / alpha); 0 for weights of exactly 0."""
+        newton = torch.einsum("ujk,uk->uj", self.inverse_curvature, gradient)
+        size = gradient.norm(dim=1, keepdim=True)
+        plain = gradient / torch.where(size > 0, size, torch.ones_like(size))
+        step = torch.where(self.known[:, None], newton, plain * self.reach[:, None])
+        length = step.norm(dim=1, keepdim=True)
+        limit = torch.where(self.known, torch.full_like(self.reach, _LONGEST_STEP), self.reach)[:, None]
+        return step * torch.where(length > limit, limit / length, torch.ones_like(length))
+
+    def learn(
+        self,
+        units: torch.Tensor,
+        moved: torch.Tensor,
+        gradient: torch.Tensor,
+        *,
+        rise: torch.Tensor,
+        better: torch.Tensor,
+        after: torch.Tensor,
+    ) -> None:
+        """Take in what a move (m, n_bands) did.
+
+        Where it was `better`, the gradient `after` it is compared with the one before; elsewhere
+        the `rise` (m,) of the score, which says how strongly the score bends along the move.
+        """
+        square = (moved * moved).sum(1)
+        bend = (
+            2 * ((gradient * moved).sum(1) - rise) / torch.where(square > 0, square, torch.ones_like(square))
+        )
+        change = torch.where(better[:, None], gradient - after, bend[:, None] * moved)
+        sy = (moved * change).sum(1)
+        informed = (sy > 1e-9 * square) & torch.isfinite(sy) & (square > 0)
+        self._update(units[informed], moved[informed], change[informed], sy[informed])
+        stuck = units[~informed & ~better]
+        self.known[stuck] = False
+        self.reach[stuck] *= _SHRINK
+
+    def _update(self, who: torch.Tensor, s: torch.Tensor, y: torch.Tensor, sy: torch.Tensor) -> None:
+        """BFGS update of the inverse curvature by moves s and changes y of minus the gradient."""
+        eye = torch.eye(s.shape[1], dtype=s.dtype, device=s.device)
+        scale = sy / (y * y).sum(1)
+        fresh = ~self.known[who]
+        before = torch.where(fresh[:, None, None], scale[:, None, None] * eye, self.inverse_curvature[who])
+        left = eye - s[:, :, None] * y[:, None, :] / sy[:, None, None]
+        outer = s[:, :, None] * s[:, None, :] / sy[:, None, None]
+        self.inverse_curvature[who] = left @ before @ left.mT + outer
+        self.known[who] = True
+
+
+def propose(place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights on the simplex (u, n_bands) and log penalties (u,) of log(gamma / alpha); 0 stays 0."""
+    total = torch.logsumexp(place, dim=1)
+    return torch.exp(place - total[:, None]), -total
+
+
+def cluster_weights(
+    gamma: torch.Tensor, gain: torch.Tensor, *, most: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Group weights (m, n_bands) that are close: centres (c, n_bands), and the group of each (m,).
+
+    Distances are those of the roots of the weights (Hellinger): 1e-3 and 1e-5 differ little
+    because both hardly matter. Units with much to gain count more. Which bands are exactly 0
+    is never mixed.
+    """
+    labels = torch.zeros(len(gamma), dtype=torch.long, device=gamma.device)
+    centres: list[torch.Tensor] = []
+    patterns, pattern = torch.unique(gamma > 0, dim=0, return_inverse=True)
+    for number in range(len(patterns)):
+        who = torch.nonzero(pattern == number).flatten()
+        share = max(1, math.ceil(most * len(who) / len(gamma)))
+        group = _kmeans(gamma[who].sqrt(), gain[who], share, seed)
+        for label in torch.unique(group).tolist():
+            members = who[group == label]
+            weight = (gain[members] + _SMALLEST)[:, None]
+            root = (gamma[members].sqrt() * weight).sum(0) / weight.sum()
+            labels[members] = len(centres)
+            centres.append(root**2 / (root**2).sum())
+    return torch.stack(centres), labels
+
+
+def _kmeans(points: torch.Tensor, gain: torch.Tensor, clusters: int, seed: int) -> torch.Tensor:
+    """Labels of at most `clusters` groups; points that coincide count once."""
+    of: torch.Tensor
+    distinct, of = torch.unique(points, dim=0, return_inverse=True)
+    if len(distinct) <= clusters:
+        return of
+    weight = torch.zeros(len(distinct), dtype=gain.dtype, device=gain.device).index_add_(
+        0, of, gain + _SMALLEST
+    )
+    model = KMeans(clusters, n_init=1, max_iter=50, random_state=seed)
+    labels = model.fit_predict(distinct.cpu().numpy(), sample_weight=weight.cpu().numpy())
+    found: torch.Tensor = torch.as_tensor(labels, dtype=torch.long, device=points.device)[of]
+    return found

@@ -1,0 +1,134 @@
+"""The search for band weights: reference, halving, exact survivors, uphill refinement."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+
+from brainalign.regression._banded_candidates import cover
+from brainalign.regression._banded_refine import Ascent, cluster_weights, propose
+from brainalign.regression._banded_visits import Plan, Step, Visits
+from brainalign.regression._banded_walk import Bands, Standing
+
+_FEWEST_TO_HALVE = 4
+_COVER_GAIN = 2e-4
+_SHORTLIST = 2
+_COARSE_STEP = 3
+_SMALLEST_GAIN = 2e-5
+_FEWEST_CLUSTERS, _MOST_CLUSTERS = 8, 64
+_UNITS_PER_SQUARED_CLUSTER = 9
+
+
+def search(bands: Bands, standing: Standing, plan: Plan, step: Step) -> torch.Tensor:
+    """Fill `standing`; return the exact scores of the candidates, (n_candidates, u), NaN where not exact."""
+    shape = (len(plan.candidates), len(standing.score))
+    scores = torch.full(shape, torch.nan, dtype=torch.float64, device=standing.columns.device)
+    visit = Visits(bands, standing, plan, step)
+    halved = plan.halving and len(plan.candidates) > _FEWEST_TO_HALVE
+    for number in range(1 if halved else len(plan.candidates)):
+        scores[number] = visit(
+            plan.candidates[number], standing.units, "thinned" if halved else "whole_grid"
+        ).score
+    if halved:
+        _survivors(bands, standing, plan, step, visit, scores)
+    if plan.rounds and bands.n_bands > 1:
+        _refine(standing, plan, visit)
+    return scores
+
+
+def _survivors(
+    bands: Bands, standing: Standing, plan: Plan, step: Step, visit: Visits, scores: torch.Tensor
+) -> None:
+    """Screen all candidates on few folds and penalties; evaluate the best of each unit exactly."""
+    coarse = _coarse_penalties(standing)
+    rough, starts = [], []
+    for gamma in plan.candidates:
+        found = step(partial(_screen, bands, standing, plan, gamma, coarse))
+        rough.append(found[0] / plan.unit)
+        starts.append(found[1])
+    table = torch.stack(rough)
+    most = max(_FEWEST_TO_HALVE, math.ceil(len(table) / 2))
+    if standing.pooled:
+        kept = table[:, 0].argsort(descending=True)[:_FEWEST_TO_HALVE].tolist()
+    else:
+        kept = cover(table, most=most, tolerance=_COVER_GAIN)
+    rank = table[kept].argsort(dim=0, descending=True).argsort(dim=0)
+    listed = rank < (len(kept) if standing.pooled else _SHORTLIST)
+    for row, number in enumerate(kept):
+        units = torch.nonzero(listed[row]).flatten()
+        if number and len(units):
+            place, favourite = starts[number][units], rank[row, units] == 0
+            visited = visit(plan.candidates[number], units, "uphill", place, slopes=favourite)
+            scores[number, units] = visited.score
+
+
+def _coarse_penalties(standing: Standing) -> list[int]:
+    """Every third penalty between those that nearly all predictable units chose with equal weights."""
+    alpha = standing.alpha[standing.score > 0] if (standing.score > 0).any() else standing.alpha
+    ordered = alpha.sort().values
+    low = int(ordered[int(0.05 * (len(ordered) - 1))])
+    high = int(ordered[math.ceil(0.95 * (len(ordered) - 1))])
+    steps = max(1, math.ceil((high - low) / _COARSE_STEP))
+    return sorted({round(low + (high - low) * i / steps) for i in range(steps + 1)})
+
+
+def _screen(
+    bands: Bands, standing: Standing, plan: Plan, gamma: torch.Tensor, coarse: list[int]
+) -> torch.Tensor:
+    """Best score on the folds that screen, and the number of its penalty, (2, u)."""
+    mixture = bands.at(gamma)
+    rows = []
+    for number in coarse:
+        fit = mixture.fit(plan.alphas[number])
+        scores = torch.stack([fit.fold_score(fold, standing.columns) for fold in plan.folds])
+        rows.append(standing.reduce(scores.nanmean(0)))
+    found = torch.nan_to_num(torch.stack(rows), nan=-torch.inf)  # constant in these folds
+    score, place = found.max(0)
+    numbers = torch.as_tensor(coarse, dtype=torch.float64, device=score.device)
+    return torch.stack([score, numbers[place]])
+
+
+def _refine(standing: Standing, plan: Plan, visit: Visits) -> None:
+    """Rounds of quasi-Newton steps; each cluster of proposals costs one factorisation per penalty."""
+    grid = torch.as_tensor(plan.alphas, dtype=torch.float64, device=standing.columns.device).log()
+    visit.missing_slopes()
+    ascent = Ascent.begin(standing.gradient)
+    for number in range(plan.rounds):
+        gradient = standing.gradient / plan.unit[:, None]
+        move = ascent.step(gradient)
+        gain = (gradient * move).sum(1) / 2
+        units = torch.nonzero(gain > _SMALLEST_GAIN).flatten()
+        if not len(units):
+            return
+        origin = standing.gamma[units].log() - grid[standing.alpha[units], None]
+        proposed, penalty = propose(origin + move[units])
+        most = math.ceil(math.sqrt(len(units) / _UNITS_PER_SQUARED_CLUSTER))
+        most = min(_MOST_CLUSTERS, max(_FEWEST_CLUSTERS, most))
+        centres, labels = cluster_weights(proposed, gain[units], most=most, seed=plan.seed)
+        last = number + 1 == plan.rounds
+        for label in range(len(centres)):
+            member = torch.nonzero(labels == label).flatten()
+            who, before = units[member], standing.score[units[member]] / plan.unit[units[member]]
+            place, path = _place(penalty[member], grid), "uphill" if last else "between"
+            found = visit(centres[label], who, path, place, slopes=None if last else torch.ones_like(who) > 0)
+            here = centres[label].log()[None] - grid[found.alpha, None]
+            moved = torch.nan_to_num(here - origin[member], nan=0.0, posinf=0.0, neginf=0.0)
+            ascent.learn(
+                who,
+                moved,
+                gradient[who],
+                rise=found.score / plan.unit[who] - before,
+                better=found.better,
+                after=found.gradient / plan.unit[who, None],
+            )
+
+
+def _place(penalty: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Positions (m,) of log penalties on the ascending grid, between its points."""
+    if len(grid) == 1:
+        return torch.zeros_like(penalty)
+    right = torch.searchsorted(grid, penalty).clamp(1, len(grid) - 1)
+    share = (penalty - grid[right - 1]) / (grid[right] - grid[right - 1])
+    return (right - 1) + share.clamp(0, 1)

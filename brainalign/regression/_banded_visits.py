@@ -1,0 +1,121 @@
+"""Exact evaluation of one mixture after the other; the standing takes what is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from brainalign.regression._banded_walk import Bands, Standing, Walk
+
+Step = Callable[[Callable[[], torch.Tensor]], torch.Tensor]
+"""Returns what the function computes, or what it has computed before an interruption."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the search is asked for.
+
+    `alphas`: the grid, ascending; `candidates` (n_candidates, n_bands) on the simplex; `halving`
+    as in `BandedRidgeCV`; `rounds` of refinement; `folds`: numbers of those that screen; `seed`
+    of the clusters; `unit` (u,): size of one score unit for each unit of the standing (1 for r2
+    and pearson, the variance of the responses for squared errors).
+    """
+
+    alphas: list[float]
+    candidates: torch.Tensor
+    halving: bool
+    rounds: int
+    folds: list[int]
+    seed: int
+    unit: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one mixture was worth to some units.
+
+    `score` (m,) the best over the penalties evaluated, `alpha` (m,) the number of that penalty,
+    `better` (m,) whether the standing took it, `gradient` (m, n_bands), 0 where not asked for.
+    """
+
+    score: torch.Tensor
+    alpha: torch.Tensor
+    better: torch.Tensor
+    gradient: torch.Tensor
+
+
+class Visits:
+    """Evaluates mixtures; every evaluation is one step that a checkpoint can hold."""
+
+    def __init__(self, bands: Bands, standing: Standing, plan: Plan, step: Step) -> None:
+        self.bands, self.standing, self.plan, self.step = bands, standing, plan, step
+
+    def __call__(
+        self,
+        gamma: torch.Tensor,
+        units: torch.Tensor,
+        path: str,
+        place: torch.Tensor | None = None,
+        *,
+        slopes: torch.Tensor | None = None,
+    ) -> Visit:
+        """Evaluate `gamma` (n_bands,) for `units` (m,).
+
+        Parameters
+        ----------
+        path : the method of `Walk` that goes along the penalties; without halving all are evaluated
+        place : (m,) positions on the grid of penalties to start from
+        slopes : (m,) for which units the gradient is wanted, should this mixture lead
+        """
+        found = self.step(partial(self._evaluate, gamma, units, path, place, slopes))
+        visit = Visit(found[0], found[1].long(), found[2] > 0, found[3:].T)
+        standing, who = self.standing, units[visit.better]
+        standing.score[who] = visit.score[visit.better]
+        standing.alpha[who] = visit.alpha[visit.better]
+        standing.gamma[who] = gamma
+        standing.gradient[who] = visit.gradient[visit.better]
+        standing.known[who] = slopes[visit.better] if slopes is not None else False
+        return visit
+
+    def _evaluate(
+        self,
+        gamma: torch.Tensor,
+        units: torch.Tensor,
+        path: str,
+        place: torch.Tensor | None,
+        slopes: torch.Tensor | None,
+    ) -> torch.Tensor:
+        walk = Walk(self.bands, gamma, self.plan.alphas, self.standing, units)
+        if not self.plan.halving:
+            path, place = "whole_grid", None
+        getattr(walk, path)(*([] if place is None else [place]))
+        score, alpha = walk.table.max(0)
+        better = walk.held >= 0
+        alpha = torch.where(better, walk.held, alpha)
+        score = torch.where(better, walk.lead, score)
+        gradient = torch.zeros(len(units), self.bands.n_bands, dtype=score.dtype, device=score.device)
+        if slopes is not None and self.plan.rounds and self.bands.n_bands > 1:
+            walk.gradient(better & slopes, gradient)
+        return torch.cat([torch.stack([score, alpha.double(), better.double()]), gradient.T])
+
+    def missing_slopes(self) -> None:
+        """Compute the gradient of every unit that lacks it, at the best it has."""
+        standing = self.standing
+        lacking = torch.nonzero(~standing.known).flatten()
+        if not len(lacking):
+            return
+        mixtures, mixture = torch.unique(standing.gamma[lacking], dim=0, return_inverse=True)
+        for number in range(len(mixtures)):
+            units = lacking[mixture == number]
+            standing.gradient[units] = self.step(partial(self._slopes, mixtures[number], units))
+        standing.known[lacking] = True
+
+    def _slopes(self, gamma: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+        walk = Walk(self.bands, gamma, self.plan.alphas, self.standing, units)
+        walk.held[:] = self.standing.alpha[units]
+        gradient = torch.zeros(len(units), self.bands.n_bands, dtype=torch.float64, device=units.device)
+        walk.gradient(torch.ones_like(units) > 0, gradient)
+        return gradient

@@ -1,0 +1,263 @@
+"""Held-out predictions of ridge from its kernel: all folds from one inverse per penalty.
+
+With K the weighted, centred kernel, M = (K + alpha I)^-1 on the space orthogonal to the
+intercept, and F the rows that a fold leaves out, the errors of a refit without F are
+``(M_FF)^-1 (M Y)_F``, the fold's own centring included (Liland, Skogholt & Indahl 2022,
+arXiv:2211.15128). Written for the training rows this is one matrix per fold and penalty,
+which does not depend on the responses: ``predictions = -(M_FF)^-1 M_F,train Y_train``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from brainalign.errors import InputError
+from brainalign.regression._folds import Fold
+from brainalign.regression._scoring import MeanOverFolds, fold_scorer
+
+# below this ratio of penalty to largest eigenvalue float32 would lose the digits of a
+# score, and the inverse is taken in float64
+_SAFE_RATIO = 1e-3
+
+
+class KernelFolds:
+    """The kernel of all rows, and what each fold and penalty makes of it.
+
+    Parameters
+    ----------
+    kernel : (n, n) symmetric, float64; neither centred nor weighted
+    folds : folds of these n rows
+    weights : (n,) trials behind each row, or None
+    intercept : remove the weighted mean of the training rows of each fold
+    dtype : of the matrices that responses are multiplied with
+    centred : the kernel is centred and weighted already, and may be overwritten
+    factored : factor the training kernel of every fold instead of using one inverse
+
+    Notes
+    -----
+    Cost of one penalty: n^3 for the inverse, and |F|^2 (n + |F| / 3) per fold. Memory:
+    3 n^2 float64 and what the caller keeps.
+    """
+
+    def __init__(
+        self,
+        kernel: torch.Tensor,
+        folds: Sequence[Fold],
+        *,
+        weights: torch.Tensor | None = None,
+        intercept: bool = True,
+        dtype: torch.dtype = torch.float64,
+        centred: bool = False,
+        factored: bool = False,
+    ) -> None:
+        n = len(kernel)
+        kernel = kernel.to(torch.float64)
+        self.folds = [fold.to(kernel.device) for fold in folds]
+        self.dtype, self.factored = dtype, factored
+        ones = torch.ones(n, dtype=torch.float64, device=kernel.device)
+        self.root = ones if weights is None else weights.to(ones).sqrt()
+        if not centred:
+            kernel = centre_kernel(kernel, self.root, intercept=intercept)
+        self.trace = float(kernel.trace())
+        # in units of the mean eigenvalue nothing overflows, whatever the features are measured in
+        self.size = self.trace / n if self.trace > 0 else 1.0
+        self.kernel = kernel.div_(self.size)
+        self.axis = self.root / self.root.norm() if intercept else None
+        if self.axis is not None:
+            # the intercept direction has eigenvalue 0; given that of the others its inverse
+            # can be subtracted without losing the digits of a small penalty
+            self.kernel.addr_(self.axis, self.axis)
+        self.largest = largest_eigenvalue(self.kernel)
+
+    def inverse(self, alpha: float) -> torch.Tensor:
+        """M (n, n) for one penalty, in units of 1 / `size`."""
+        inverse = spd_inverse(self._shifted(alpha))
+        if self.axis is not None:
+            axis = self.axis.to(inverse.dtype)
+            inverse.addr_(axis, axis, alpha=-1 / (1 + alpha / self.size))
+        return inverse
+
+    def operators(self, alpha: float, inverse: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """One matrix per fold, (n_test, n_train): predictions of the test rows from ``Y[train]``.
+
+        They are those of ridge with penalty `alpha` refitted on the training rows of the fold.
+        """
+        if inverse is None and not all(self._few_remain(fold) for fold in self.folds):
+            inverse = self.inverse(alpha)
+        return [self._operator(alpha, fold, inverse) for fold in self.folds]
+
+    def _few_remain(self, fold: Fold) -> bool:
+        return self.factored or 2 * len(fold.absent) > len(self.kernel)
+
+    def _operator(self, alpha: float, fold: Fold, inverse: torch.Tensor | None) -> torch.Tensor:
+        if inverse is None or self._few_remain(fold):
+            return self._factored(alpha, fold)
+        root = self.root.to(inverse.dtype)
+        block = inverse[fold.absent]
+        left, right = block[:, fold.absent], block[:, fold.train]
+        # a small inverse and a product: triangular solves of many columns are slower
+        solved = spd_inverse(left)[fold.where] @ (right * root[fold.train])
+        return -(solved / root[fold.test, None]).to(self.dtype)
+
+    def _factored(self, alpha: float, fold: Fold) -> torch.Tensor:
+        """The same from the training rows alone: cheaper where they are the smaller part."""
+        train, test = fold.train, fold.test
+        root, n = self.root, len(self.kernel)
+        rows, shift = self.kernel[train], alpha / self.size
+        seen = rows[:, train]
+        other = self.kernel[test][:, train] * (1 / root[test])[:, None]
+        if self.axis is None:
+            seen = seen + shift * torch.eye(len(train), dtype=torch.float64, device=seen.device)
+            return (cholesky_solve(seen, other.T).T * root[train]).to(self.dtype)
+        seen = seen - torch.outer(self.axis[train], self.axis[train])
+        other = other - torch.outer(self.axis[test] / root[test], self.axis[train])
+        # centre by the weighted mean of the training rows
+        share = root[train] / root[train].square().sum()
+        mean = seen @ share
+        grand = share @ mean
+        other = other - (other @ share)[:, None] * root[train]
+        other = other - mean + grand * root[train]
+        seen = seen - torch.outer(mean, root[train]) - torch.outer(root[train], mean)
+        seen = seen + grand * torch.outer(root[train], root[train])
+        axis = root[train] / root[train].norm()
+        seen.addr_(axis, axis, alpha=n / len(train))
+        seen.diagonal().add_(shift)
+        operator = cholesky_solve(seen, other.T).T * root[train]
+        # the mean of the training rows is predicted where nothing else is known
+        rest = (1 - operator.sum(1)) / root[train].square().sum()
+        return (operator + torch.outer(rest, root[train].square())).to(self.dtype)
+
+    def dual_weights(self, alpha: float, Y: torch.Tensor) -> torch.Tensor:
+        """Dual weights (n, t) of all rows for one penalty; `Y` (n, t) not weighted.
+
+        New rows with kernel k (m, n) against the training rows are predicted by ``k @
+        weights`` plus a constant (see `intercepts`); with an intercept the weights sum to 0.
+        """
+        return self.solve(self.factor(alpha), Y)
+
+    def _shifted(self, alpha: float) -> torch.Tensor:
+        """Kernel plus penalty, in float32 where that keeps the digits of a score."""
+        shift = alpha / self.size
+        safe = shift > _SAFE_RATIO * self.largest
+        matrix = self.kernel.to(self.dtype if safe else torch.float64, copy=True)
+        matrix.diagonal().add_(shift)
+        return matrix
+
+    def factor(self, alpha: float) -> torch.Tensor:
+        """Cholesky factor of the system for one penalty, filled up to a multiple of 8 rows; see `solve`."""
+        factor = cholesky(self._shifted(alpha))
+        more = -len(factor) % 8
+        if not more:
+            return factor
+        # columns of equal alignment are solved alike, wherever they stand
+        factor = torch.nn.functional.pad(factor, (0, more, 0, more))
+        factor.diagonal()[-more:] = 1
+        return factor
+
+    def solve(self, factor: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+        """Dual weights (n, t) from the factor of their penalty."""
+        n, root = len(self.root), self.root.to(factor.dtype)[:, None]
+        rows = Y.to(factor.dtype) * root
+        if self.axis is not None:
+            axis = self.axis.to(factor.dtype)
+            rows = rows - torch.outer(axis, axis @ rows)
+        if len(factor) > n:
+            rows = torch.nn.functional.pad(rows, (0, 0, 0, len(factor) - n))
+        return (torch.cholesky_solve(rows, factor)[:n] * root / self.size).to(self.dtype)
+
+
+def centre_kernel(kernel: torch.Tensor, root: torch.Tensor, *, intercept: bool) -> torch.Tensor:
+    """Kernel of rows centred by their weighted mean and multiplied by `root`, (n, n) float64."""
+    kernel = kernel.to(torch.float64)
+    if intercept:
+        share = root.square() / root.square().sum()
+        mean = kernel @ share
+        kernel = kernel - (mean[:, None] + mean[None, :] - share @ mean)
+    # products of equal roots are equal in both triangles, so the kernel stays symmetric
+    return kernel * torch.outer(root, root)
+
+
+def cholesky(matrix: torch.Tensor) -> torch.Tensor:
+    """Lower factor; to a matrix that rounding made indefinite its own rounding is added, in float64.
+
+    Raises
+    ------
+    InputError
+        The matrix is not finite, or no covariance at all: features or a kernel that overflow,
+        or a kernel with large negative eigenvalues.
+    """
+    factor: torch.Tensor
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not bool(failed.any()):
+        return factor
+    wide = matrix.to(torch.float64, copy=True)
+    size = float(wide.diagonal().abs().max())
+    rounding = max(torch.finfo(matrix.dtype).eps * len(matrix) * size, 1e-300)
+    while np.isfinite(size) and rounding <= max(1e-3 * size, 1e-300):
+        wide.diagonal().add_(rounding)
+        factor, failed = torch.linalg.cholesky_ex(wide)
+        if not bool(failed.any()):
+            return factor.to(matrix.dtype)
+        rounding = 10 * rounding
+    raise InputError(
+        "the kernel or Gram matrix is not positive semi-definite or not finite; check the features for "
+        "values that overflow, and that a kernel of your own is a kernel"
+    )
+
+
+def cholesky_solve(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """``matrix^-1 right`` for a symmetric positive definite matrix."""
+    return torch.cholesky_solve(right, cholesky(matrix))
+
+
+def spd_inverse(matrix: torch.Tensor) -> torch.Tensor:
+    """Inverse of a symmetric positive definite matrix, n^3."""
+    return torch.cholesky_inverse(cholesky(matrix))
+
+
+def largest_eigenvalue(matrix: torch.Tensor) -> float:
+    """Largest eigenvalue of a symmetric positive semi-definite matrix, within a factor of 2."""
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(len(matrix), generator=generator, dtype=torch.float64).to(matrix)
+    size = 0.0
+    for _ in range(20):
+        vector = matrix @ (vector / vector.norm())
+        size = float(vector.norm())
+        if size == 0:
+            break
+    return size
+
+
+def smallest_eigenvalue(matrix: torch.Tensor) -> float:
+    """Smallest eigenvalue of a symmetric positive definite matrix, from above, within a factor of 2."""
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(len(matrix), 1, generator=generator, dtype=torch.float64).to(matrix)
+    factor, size = cholesky(matrix), 0.0
+    for _ in range(20):
+        vector = torch.cholesky_solve(vector / vector.norm(), factor)
+        size = float(vector.norm())
+    return 1 / size
+
+
+def score_kernel(
+    kernel: torch.Tensor,
+    Y: torch.Tensor,
+    folds: Sequence[Fold],
+    alphas: Sequence[float],
+    scoring: str,
+    *,
+    weights: torch.Tensor | None = None,
+    intercept: bool = True,
+) -> torch.Tensor:
+    """Mean score over folds of every penalty, (n_alphas, t) float64; operators in the dtype of `Y`."""
+    system = KernelFolds(kernel, folds, weights=weights, intercept=intercept, dtype=Y.dtype)
+    mean = MeanOverFolds((len(alphas), Y.shape[1]), Y.device)
+    scorers = [fold_scorer(scoring, Y[fold.test]) for fold in system.folds]
+    training = [Y[fold.train] for fold in system.folds]
+    for a, alpha in enumerate(alphas):
+        for operator, rows, scorer in zip(system.operators(float(alpha)), training, scorers, strict=True):
+            mean.add(scorer(operator @ rows), a)
+    return mean.mean()

@@ -1,0 +1,196 @@
+"""The ways to held-out scores and refits that all estimators share.
+
+A path knows the features (or the kernel) and the folds; it is asked for the scores of some
+penalties on one fold of one block of targets, and for the refit of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+
+from brainalign._linalg import eigh_psd
+from brainalign.regression._folds import Fold
+from brainalign.regression._kernel_folds import KernelFolds, cholesky_solve
+from brainalign.regression._penalties import Mixture
+from brainalign.regression._scoring import fold_scorer
+from brainalign.regression._sources import Block
+
+_SOLVED = 64  # columns that are solved together, a multiple of it
+
+
+class Path(Protocol):
+    """What the search over penalties asks of a path."""
+
+    folds: list[Fold]
+    refits_blocks: bool
+    """Whether a block can be refitted without work that other blocks would share."""
+
+    def prepare(self, alphas: Sequence[float], mixture: Mixture | None) -> None:
+        """Make ready for these penalties; with a mixture they are its nodes."""
+
+    def score(
+        self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Scores of fold `number` at the prepared penalties `which`, (len(which), w)."""
+
+    def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
+        """Weights of the block for one penalty per column (w,): (p, w) primal or (n, w) dual."""
+
+
+class KernelPath:
+    """Dual form by one Cholesky inverse per penalty (P >= n), folds applied as matrices."""
+
+    refits_blocks = False
+
+    def __init__(self, kernel: KernelFolds, scoring: str) -> None:
+        self.kernel, self.scoring = kernel, scoring
+        self.folds = kernel.folds
+        self.mixture: Mixture | None = None
+        self.stacks: list[torch.Tensor] = []
+        self.factors: dict[float, torch.Tensor] = {}
+
+    def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
+        self.mixture, self.factors = mixture, {}
+        self.stacks = [
+            torch.empty(
+                len(alphas), len(f.test), len(f.train), dtype=self.kernel.dtype, device=f.train.device
+            )
+            for f in self.folds
+        ]
+        for a, alpha in enumerate(alphas):
+            for stack, operator in zip(self.stacks, self.kernel.operators(alpha), strict=True):
+                stack[a] = operator
+
+    def score(
+        self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        fold, stack = self.folds[number], self.stacks[number]
+        values = block.values if columns is None else block.values[:, columns]
+        flat = block.flat(fold.test)
+        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat if columns is None else flat[columns])
+        if len(which) != len(stack):
+            stack = stack[list(which)]
+        predicted = stack.reshape(-1, stack.shape[2]) @ values[fold.train]
+        predicted = predicted.view(len(stack), stack.shape[1], -1)
+        level = None
+        if self.mixture is not None and self.kernel.axis is not None:
+            share = self.kernel.root[fold.train].square().to(values.dtype)
+            level = (share / share.sum()) @ values[fold.train]
+        return score_mixture(self.mixture, predicted, scorer, level)
+
+    def prepare_refit(self, alphas: Sequence[float]) -> None:
+        """Factor the system of these penalties; `refit` then serves the targets that chose one of them."""
+        self.stacks = []
+        self.factors = {alpha: self.kernel.factor(alpha) for alpha in alphas}
+
+    def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
+        out = torch.zeros_like(block.values)
+        for alpha, factor in self.factors.items():
+            columns = torch.nonzero(alphas == alpha).flatten()
+            if len(columns):
+                # filled up, so that a column does not depend on how many others chose its penalty
+                chosen = torch.nn.functional.pad(block.values[:, columns], (0, -len(columns) % _SOLVED))
+                out[:, columns] = self.kernel.solve(factor, chosen)[:, : len(columns)]
+        return out
+
+
+def score_mixture(
+    mixture: Mixture | None,
+    predicted: torch.Tensor,
+    scorer: Callable[[torch.Tensor], torch.Tensor],
+    level: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Scores of predictions (q, n_test, w), those of combined penalties included.
+
+    `level` (w,) is the training mean where the predictions include it: it is not shrunk.
+    """
+    if mixture is None:
+        return torch.stack([scorer(one) for one in predicted])
+    flat = predicted.reshape(len(predicted), -1)
+    # combinations first: the scorer overwrites what it is given
+    combined = {}
+    for a in mixture.combined:
+        combined[a] = (mixture.weights[a].to(flat) @ flat).view(predicted.shape[1:])
+        if level is not None:
+            combined[a] += (1 - mixture.weights[a].sum()).to(level) * level
+    nodes = iter(predicted)
+    return torch.stack(
+        [scorer(combined[a]) if a in combined else scorer(next(nodes)) for a in range(mixture.n_alphas)]
+    )
+
+
+class EigenPath:
+    """Dual form by one eigendecomposition of the kernel; residuals of the rows left out.
+
+    Cheapest for leave-one-out, for many small folds and for few targets.
+    """
+
+    refits_blocks = True
+
+    def __init__(self, kernel: KernelFolds, scoring: str) -> None:
+        self.kernel, self.scoring = kernel, scoring
+        self.folds = kernel.folds
+        matrix = kernel.kernel
+        if kernel.axis is not None:
+            # far above all others, the intercept direction is the last eigenvector
+            matrix = matrix.addr(kernel.axis, kernel.axis, alpha=2 * kernel.largest + 1)
+        values, vectors = eigh_psd(matrix)
+        if kernel.axis is not None:
+            values, vectors = values[:-1], vectors[:, :-1]
+        self.eigenvalues, self.vectors = values, vectors
+        self.shifts: list[float] = []
+        self.opened: tuple[Block, torch.Tensor] | None = None
+        self.single = all(len(f.absent) == 1 for f in self.folds)
+
+    def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
+        self.shifts = [alpha / self.kernel.size for alpha in alphas]
+
+    def _project(self, block: Block) -> torch.Tensor:
+        """The targets in the basis of the eigenvectors, (m, w); once per block."""
+        if self.opened is None or self.opened[0] is not block:
+            values = block.values
+            root = self.kernel.root.to(values.dtype)[:, None]
+            self.opened = (block, self.vectors.T.to(values.dtype) @ (values * root))
+        return self.opened[1]
+
+    def score(
+        self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        fold = self.folds[number]
+        values = block.values if columns is None else block.values[:, columns]
+        flat = block.flat(fold.test)
+        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat if columns is None else flat[columns])
+        projected = self._project(block)
+        projected = projected if columns is None else projected[:, columns]
+        left = self.vectors[fold.absent]
+        root = self.kernel.root[fold.absent].to(values.dtype)[:, None]
+        out = []
+        for a in which:
+            shrink = 1 / (self.eigenvalues + self.shifts[a])
+            errors = (left * shrink).to(values.dtype) @ projected
+            errors = cholesky_solve((left * shrink) @ left.T, errors.to(torch.float64)).to(values.dtype)
+            out.append(scorer(values[fold.test] - (errors / root)[fold.where]))
+        return torch.stack(out)
+
+    def score_all(self, block: Block, which: Sequence[int]) -> torch.Tensor:
+        """Mean over folds of one row each, (len(which), w): leave-one-out by its closed form."""
+        rows = torch.cat([f.test for f in self.folds])
+        projected = self._project(block)
+        left = self.vectors[rows]
+        root = self.kernel.root[rows, None]
+        out = []
+        for a in which:
+            shrink = 1 / (self.eigenvalues + self.shifts[a])
+            errors = (left * shrink).to(projected.dtype) @ projected
+            errors = errors / ((left * left) @ shrink[:, None] * root).to(projected.dtype)
+            out.append(-(errors * errors).mean(0))
+        return torch.stack(out)
+
+    def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
+        shift = (alphas / self.kernel.size).to(torch.float64)
+        shrunk = self._project(block) / (self.eigenvalues[:, None] + shift).to(block.values.dtype)
+        out = self.vectors.to(shrunk.dtype) @ shrunk
+        return out * (self.kernel.root / self.kernel.size).to(out.dtype)[:, None]

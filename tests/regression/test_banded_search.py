@@ -1,0 +1,244 @@
+"""The parts of the search (draws, cover, walk, quasi-Newton steps, clusters) and the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from brainalign.regression._banded_candidates import check_candidates, cover, draw_candidates
+from brainalign.regression._banded_refine import Ascent, cluster_weights, propose
+from brainalign.regression._banded_walk import Standing, Walk
+from brainalign.regression.banded import BandedRidgeCV
+
+GRID = [10.0**i for i in range(-5, 6)]
+
+
+def mixed_targets(n=120, p=30, t=40, seed=0, **options):
+    """Targets that mix three bands in different proportions."""
+    rng = np.random.default_rng(seed)
+    Xs = [rng.standard_normal((n, p)) for _ in range(3)]
+    shares = rng.dirichlet([0.5] * 3, t).T
+    signal = sum(X @ rng.standard_normal((p, t)) * np.sqrt(s / p) for X, s in zip(Xs, shares, strict=True))
+    return Xs, signal + 0.7 * rng.standard_normal((n, t)), shares
+
+
+def test_candidates_start_with_equal_weights_and_single_bands():
+    """Equal weights, each band alone, then draws on the simplex whose concentrations take turns."""
+    found = draw_candidates(3, 400, [0.05, 50.0], np.random.RandomState(0))
+    np.testing.assert_allclose(found[:4], [[1 / 3] * 3, *np.eye(3)])
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert (found >= 0).all()
+    sparse, even = found[4::2].max(1), found[5::2].max(1)
+    assert sparse.mean() > 0.9
+    assert even.mean() < 0.45
+    assert draw_candidates(3, 2, [1.0], np.random.RandomState(0)).shape == (2, 3)
+    assert draw_candidates(1, 50, [1.0], np.random.RandomState(0)).tolist() == [[1.0]]
+    np.testing.assert_allclose(check_candidates([[2, 6]], 2), [[0.25, 0.75]])
+
+
+def test_cover_takes_the_rows_that_all_units_need():
+    """The cover starts with row 0, takes what helps most units first, and leaves out what adds nothing."""
+    scores = torch.tensor(
+        [[0.1, 0.1, 0.1, 0.1], [0.5, 0.4, 0.1, 0.1], [0.5, 0.4, 0.0, 0.1], [0.0, 0.0, 0.0, 0.3]]
+    )
+    assert cover(scores, most=4, tolerance=1e-3) == [0, 1, 3]
+    assert cover(scores, most=2, tolerance=1e-3) == [0, 1]
+    assert cover(scores[:1], most=4, tolerance=1e-3) == [0]
+
+
+class Curves:
+    """Stands in for a mixture: scores are given curves over the penalties, and visits are counted."""
+
+    n_bands, weight_rows = 2, 1
+
+    def __init__(self, table):
+        self.table, self.Y, self.visited = table, torch.zeros(1, table.shape[1]), []
+
+    def at(self, gamma):
+        return self
+
+    def fit(self, alpha):
+        return CurvePoint(self, GRID.index(alpha))
+
+
+class CurvePoint:
+    def __init__(self, curves, number):
+        self.curves, self.number = curves, number
+
+    def evaluate(self, columns):
+        self.curves.visited.extend((self.number, c) for c in columns.tolist())
+        return self.curves.table[self.number, columns], torch.full((1, len(columns)), float(self.number))
+
+
+def walked(peaks, start=None, lead=None, path="uphill"):
+    peaks = torch.tensor(peaks, dtype=torch.float64)
+    curves = Curves(-((torch.arange(len(GRID))[:, None] - peaks) ** 2))
+    standing = Standing.empty(curves, torch.arange(len(peaks)), pooled=False)
+    if lead is not None:
+        standing.score[:] = lead
+    walk = Walk(curves, torch.tensor([0.5, 0.5]), GRID, standing, standing.units)
+    getattr(walk, path)(*([] if start is None else [torch.tensor(start, dtype=torch.float64)]))
+    return walk, standing, curves
+
+
+def test_walk_ends_where_neighbours_are_worse():
+    """From any start, edges included, the walk finds the peak and visits each point at most once."""
+    walk, standing, curves = walked([5.2, 0.0, 10.0, 3.0], start=[2.4, 4.0, 9.0, 3.0])
+    assert walk.held.tolist() == [5, 0, 10, 3]
+    assert standing.weights[0].tolist() == [5, 0, 10, 3]
+    assert len(curves.visited) == len(set(curves.visited)) == 6 + 6 + 3 + 3
+    whole, _, _ = walked([5.2, 0.0, 10.0, 3.0], path="whole_grid")
+    assert whole.held.tolist() == walk.held.tolist()
+
+
+def test_walk_between_visits_two_penalties():
+    """The short path evaluates the penalties on both sides of the start, at the edges too."""
+    walk, _, curves = walked([5.2, 0.0, 10.0], start=[4.6, -0.3, 10.0], path="between")
+    assert walk.held.tolist() == [5, 0, 10]
+    assert sorted(curves.visited) == [(0, 1), (1, 1), (4, 0), (5, 0), (9, 2), (10, 2)]
+
+
+def test_walk_keeps_what_is_better():
+    """Where the standing is better by more than rounding, or equal, nothing is taken."""
+    walk, standing, _ = walked([4.0, 4.0], start=[4.0, 4.0], lead=-1e-11)
+    assert walk.held.tolist() == [-1, -1]
+    assert (standing.weights == 0).all()
+
+
+def test_equal_scores_take_the_larger_penalty():
+    """Of two penalties with one score the larger is chosen."""
+    walk, _, _ = walked([4.5], path="whole_grid")
+    assert walk.held.tolist() == [5]
+
+
+def test_quasi_newton_steps_climb_a_quadratic():
+    """On concave quadratics with different curvatures the steps converge in a few rounds."""
+    torch.manual_seed(0)
+    u, J = 50, 3
+    root = torch.randn(u, J, J, dtype=torch.float64) * 0.1
+    bend = root @ root.mT + 0.01 * torch.eye(J, dtype=torch.float64)
+    top = torch.randn(u, J, dtype=torch.float64)
+
+    def score(x):
+        return -0.5 * torch.einsum("ui,uij,uj->u", x - top, bend, x - top)
+
+    x = torch.zeros(u, J, dtype=torch.float64)
+    ascent, start = Ascent.begin(x), score(x).mean()
+    for _ in range(12):
+        gradient = torch.einsum("uij,uj->ui", bend, top - x)
+        new = x + ascent.step(gradient)
+        rise, after = score(new) - score(x), torch.einsum("uij,uj->ui", bend, top - new)
+        ascent.learn(torch.arange(u), new - x, gradient, rise=rise, better=rise > 0, after=after)
+        x = torch.where((rise > 0)[:, None], new, x)
+    assert score(x).mean() > 0.02 * start
+
+
+def test_a_step_that_fails_is_followed_by_a_shorter_one():
+    """After a step downhill the next one is shorter, by the bend where it is known."""
+    gradient = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    ascent = Ascent.begin(gradient)
+    first = ascent.step(gradient)
+    ascent.learn(
+        torch.arange(1),
+        first,
+        gradient,
+        rise=torch.tensor([-1.0]),
+        better=torch.tensor([False]),
+        after=0 * gradient,
+    )
+    second = ascent.step(gradient)
+    # a parabola with slope 1 that falls by 1 over the first step
+    length = first.norm()
+    torch.testing.assert_close(second[0, 0], length / (2 * (1 + 1 / length)))
+
+
+def test_proposals_stay_on_the_simplex_and_keep_zeros():
+    """Steps keep weights of exactly 0, and the penalty takes the common factor."""
+    place = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64).log() - np.log(10.0)
+    gamma, penalty = propose(place + torch.tensor([[1.0, 1.0, 3.0]]))
+    torch.testing.assert_close(gamma, torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64))
+    assert penalty.exp().item() == pytest.approx(10 / np.e)
+
+
+def test_clusters_do_not_mix_absent_bands():
+    """Weights with different exact zeros never share a centre; close ones do."""
+    gamma = torch.tensor(
+        [[0.5, 0.5, 0], [0.52, 0.48, 0], [0.5, 0.4999, 1e-4], [0, 0, 1.0]], dtype=torch.float64
+    )
+    centres, labels = cluster_weights(gamma, torch.ones(4, dtype=torch.float64), most=2, seed=0)
+    assert labels[0] == labels[1]
+    assert len({int(labels[0]), int(labels[2]), int(labels[3])}) == 3
+    assert centres[labels[0], 2] == 0
+    assert centres[labels[3]].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(centres.sum(1), 1)
+
+
+@pytest.mark.parametrize("p", [30, 60])
+def test_halving_loses_little_and_saves_most(p):
+    """Screening reaches the exact search within 0.01 and evaluates a small part of it."""
+    Xs, Y, _ = mixed_targets(p=p)
+    options = {"n_candidates": 20, "refine": False}
+    whole = BandedRidgeCV(halving=False, **options).fit(Xs, Y)
+    halved = BandedRidgeCV(**options).fit(Xs, Y)
+    np.testing.assert_array_equal(whole.candidates_, halved.candidates_)
+    assert np.isfinite(whole.candidate_scores_).all()
+    np.testing.assert_allclose(whole.best_scores_, whole.candidate_scores_.max(0), atol=1e-9)
+    known = np.isfinite(halved.candidate_scores_)
+    assert known[0].all()
+    assert known.mean() < 0.2
+    np.testing.assert_allclose(halved.candidate_scores_[0], whole.candidate_scores_[0], atol=1e-9)
+    assert (halved.candidate_scores_[known] <= whole.candidate_scores_[known] + 1e-9).all()
+    assert halved.best_scores_.mean() > whole.best_scores_.mean() - 0.01
+
+
+@pytest.mark.parametrize("halving", [True, False])
+@pytest.mark.parametrize("scoring", ["r2", "pearson", "neg_mean_squared_error"])
+def test_refinement_never_loses_and_gains_on_average(halving, scoring):
+    """Refined scores are at least those of the candidates, higher on average, and exact."""
+    Xs, Y, _ = mixed_targets()
+    options = {"n_candidates": 8, "halving": halving, "scoring": scoring}
+    plain = BandedRidgeCV(refine=False, **options).fit(Xs, Y)
+    model = BandedRidgeCV(**options).fit(Xs, Y)
+    assert (model.best_scores_ >= plain.best_scores_ - 1e-9).all()
+    assert (model.best_scores_ - plain.best_scores_).mean() > 1e-3 * np.abs(plain.best_scores_).mean()
+    for t in range(0, 40, 13):
+        again = BandedRidgeCV(
+            alphas=[model.best_alphas_[t]],
+            candidates=model.band_weights_[:, [t]].T,
+            refine=False,
+            scoring=scoring,
+        ).fit(Xs, Y[:, t])
+        assert again.best_scores_[0] == pytest.approx(model.best_scores_[t], abs=1e-9)
+        np.testing.assert_allclose(again.coef_, model.coef_[t], atol=1e-8)
+
+
+def test_planted_shares_are_ordered():
+    """Band weights follow the planted shares of the bands."""
+    Xs, Y, shares = mixed_targets(n=300)
+    model = BandedRidgeCV(n_candidates=12).fit(Xs, Y)
+    assert np.corrcoef(model.band_weights_.ravel(), shares.ravel())[0, 1] > 0.85
+
+
+@pytest.mark.parametrize("halving", [True, False])
+def test_one_mixture_for_all_targets(halving):
+    """Without a choice per target all share one mixture, whose mean score no other candidate exceeds."""
+    Xs, Y, _ = mixed_targets()
+    Y[:, :30] = Xs[1] @ np.random.default_rng(1).standard_normal((30, 30)) + Y[:, :30]
+    model = BandedRidgeCV(n_candidates=8, alpha_per_target=False, halving=halving).fit(Xs, Y)
+    assert (model.band_weights_ == model.band_weights_[:, :1]).all()
+    assert np.unique(model.best_alphas_).size == np.unique(model.best_scores_).size == 1
+    assert model.band_weights_[1, 0] > 0.6
+    each = BandedRidgeCV(alphas=model.best_alphas_[:1], candidates=model.band_weights_[:, :1].T, refine=False)
+    assert each.fit(Xs, Y).best_scores_.mean() == pytest.approx(model.best_scores_[0], abs=1e-9)
+    single = BandedRidgeCV(n_candidates=8, alpha_per_target=False, halving=False, refine=False).fit(Xs, Y)
+    assert model.best_scores_[0] >= single.best_scores_[0] - 1e-9
+    np.testing.assert_allclose(each.coef_, model.coef_, atol=1e-9)
+
+
+def test_random_state_decides():
+    """The same seed gives the same bits, another one other candidates."""
+    Xs, Y, _ = mixed_targets(t=5)
+    a, b, c = (BandedRidgeCV(n_candidates=8, random_state=s).fit(Xs, Y) for s in (1, 1, 2))
+    np.testing.assert_array_equal(a.coef_, b.coef_)
+    assert not np.array_equal(a.candidates_, c.candidates_)
