@@ -16,6 +16,8 @@ def full_precision() -> Iterator[None]:
     TF32 keeps 10 bits of mantissa: Gram matrices lose definiteness under it.
     """
     matmul: Any = torch.backends.cuda.matmul
+    on_cuda = matmul.fp32_precision
+    level = _precision_level()
     switch, off = "allow_tf32", cast(Any, False)
     try:
         before = matmul.allow_tf32
@@ -32,8 +34,20 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         setattr(matmul, switch, before)
+        if matmul.fp32_precision != on_cuda:
+            matmul.fp32_precision = on_cuda
         if reduced:
             on_cpu.fp32_precision = cpu_before
+        if level == "medium":  # the old switch of CUDA knows two of the three levels
+            torch.set_float32_matmul_precision(level)
+
+
+def _precision_level() -> str | None:
+    """The level that the user set for all devices; None where it was set for each alone."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
 def eigh_psd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

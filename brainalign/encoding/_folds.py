@@ -241,8 +241,9 @@ def scaled_features(
     for name in names:
         X, X_new = feature_part(problem, name, rows)
         mean, scale = feature_scale(X, rows.weights, options.feature_scaling)
-        train.append((X - mean) / scale)
-        test.append((X_new - mean) / scale)
+        # means are float64; features recorded in float32 are fitted in float32 if responses are too
+        train.append(((X - mean) / scale).astype(X.dtype, copy=False))
+        test.append(((X_new - mean) / scale).astype(X.dtype, copy=False))
     return np.concatenate(train, axis=1), np.concatenate(test, axis=1)
 
 

@@ -8,10 +8,30 @@ from dataclasses import dataclass
 import torch
 from sklearn.cluster import KMeans
 
+from brainalign.regression._banded_visits import Visit
+
 _FIRST_STEP = 0.7
 _LONGEST_STEP = 2.0
 _SHRINK = 0.3
 _SMALLEST = 1e-9
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the units (m,) of a round start from.
+
+    `place` (m, n_bands) is log(gamma / alpha), minus infinity for weights of 0; `gradient` (m,
+    n_bands) and `score` (m,) belong to it.
+    """
+
+    units: torch.Tensor
+    place: torch.Tensor
+    gradient: torch.Tensor
+    score: torch.Tensor
+
+    def part(self, who: torch.Tensor) -> Origin:
+        """Some of the units."""
+        return Origin(self.units[who], self.place[who], self.gradient[who], self.score[who])
 
 
 @dataclass
@@ -47,32 +67,27 @@ class Ascent:
         limit = torch.where(self.known, torch.full_like(self.reach, _LONGEST_STEP), self.reach)[:, None]
         return step * torch.where(length > limit, limit / length, torch.ones_like(length))
 
-    def learn(
-        self,
-        units: torch.Tensor,
-        moved: torch.Tensor,
-        gradient: torch.Tensor,
-        *,
-        rise: torch.Tensor,
-        better: torch.Tensor,
-        after: torch.Tensor,
-    ) -> None:
-        """Take in what a move (m, n_bands) did.
+    def learn(self, origin: Origin, here: torch.Tensor, found: Visit, unit: torch.Tensor) -> torch.Tensor:
+        """Take in what the mixture `here` (m, n_bands) was worth; return which units learned from it.
 
-        Where it was `better`, the gradient `after` it is compared with the one before; elsewhere
-        the `rise` (m,) of the score, which says how strongly the score bends along the move.
+        Where it is the best of a unit its gradient is known and is compared with that of the
+        origin; elsewhere the score says how strongly it bends along the way.
         """
+        moved = torch.nan_to_num(here - origin.place, nan=0.0, posinf=0.0, neginf=0.0)
         square = (moved * moved).sum(1)
-        bend = (
-            2 * ((gradient * moved).sum(1) - rise) / torch.where(square > 0, square, torch.ones_like(square))
-        )
-        change = torch.where(better[:, None], gradient - after, bend[:, None] * moved)
+        rise = (found.score - origin.score) / unit
+        bend = 2 * ((origin.gradient * moved).sum(1) - rise) / torch.where(square > 0, square, 1)
+        change = origin.gradient - found.gradient / unit[:, None]
+        change = torch.where(found.sloped[:, None], change, bend[:, None] * moved)
         sy = (moved * change).sum(1)
-        informed = (sy > 1e-9 * square) & torch.isfinite(sy) & (square > 0)
-        self._update(units[informed], moved[informed], change[informed], sy[informed])
-        stuck = units[~informed & ~better]
-        self.known[stuck] = False
-        self.reach[stuck] *= _SHRINK
+        informed = torch.isfinite(sy) & (sy > 1e-9 * square) & (square > 0)
+        self._update(origin.units[informed], moved[informed], change[informed], sy[informed])
+        return informed
+
+    def shorten(self, units: torch.Tensor) -> None:
+        """Make the next step of units shorter that neither rose nor learned."""
+        self.known[units] = False
+        self.reach[units] *= _SHRINK
 
     def _update(self, who: torch.Tensor, s: torch.Tensor, y: torch.Tensor, sy: torch.Tensor) -> None:
         """BFGS update of the inverse curvature by moves s and changes y of minus the gradient."""
@@ -93,28 +108,37 @@ def propose(place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def cluster_weights(
-    gamma: torch.Tensor, gain: torch.Tensor, *, most: int, seed: int
+    gamma: torch.Tensor, gain: torch.Tensor, *, most: int, memberships: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Group weights (m, n_bands) that are close: centres (c, n_bands), and the group of each (m,).
+    """Group weights (m, n_bands) that are close: centres (c, n_bands), and who is near to each (m, c).
 
     Distances are those of the roots of the weights (Hellinger): 1e-3 and 1e-5 differ little
-    because both hardly matter. Units with much to gain count more. Which bands are exactly 0
-    is never mixed.
+    because both hardly matter. Units with much to gain count more. Every unit is near to its own
+    centre and to the next ones, `memberships` in all. Which bands are exactly 0 is never mixed.
     """
-    labels = torch.zeros(len(gamma), dtype=torch.long, device=gamma.device)
     centres: list[torch.Tensor] = []
+    near: list[torch.Tensor] = []
     patterns, pattern = torch.unique(gamma > 0, dim=0, return_inverse=True)
     for number in range(len(patterns)):
         who = torch.nonzero(pattern == number).flatten()
         share = max(1, math.ceil(most * len(who) / len(gamma)))
-        group = _kmeans(gamma[who].sqrt(), gain[who], share, seed)
-        for label in torch.unique(group).tolist():
-            members = who[group == label]
-            weight = (gain[members] + _SMALLEST)[:, None]
-            root = (gamma[members].sqrt() * weight).sum(0) / weight.sum()
-            labels[members] = len(centres)
-            centres.append(root**2 / (root**2).sum())
-    return torch.stack(centres), labels
+        labels = _kmeans(gamma[who].sqrt(), gain[who], share, seed)
+        roots = [_root_mean(gamma[who[labels == k]], gain[who[labels == k]]) for k in torch.unique(labels)]
+        distance = torch.cdist(gamma[who].sqrt(), torch.stack(roots))
+        rank = distance.argsort(dim=1).argsort(dim=1)
+        member = torch.zeros(len(gamma), len(roots), dtype=torch.bool, device=gamma.device)
+        member[who] = rank < memberships
+        centres.extend(root**2 for root in roots)
+        near.append(member)
+    return torch.stack(centres), torch.cat(near, 1)
+
+
+def _root_mean(gamma: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+    """Unit vector of the mean of the roots of the weights."""
+    weight = (gain + _SMALLEST)[:, None]
+    root = (gamma.sqrt() * weight).sum(0)
+    found: torch.Tensor = root / root.norm()
+    return found
 
 
 def _kmeans(points: torch.Tensor, gain: torch.Tensor, clusters: int, seed: int) -> torch.Tensor:

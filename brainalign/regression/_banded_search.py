@@ -8,17 +8,18 @@ from functools import partial
 import torch
 
 from brainalign.regression._banded_candidates import cover
-from brainalign.regression._banded_refine import Ascent, cluster_weights, propose
+from brainalign.regression._banded_refine import Ascent, Origin, cluster_weights, propose
 from brainalign.regression._banded_visits import Plan, Step, Visits
 from brainalign.regression._banded_walk import Bands, Standing
 
 _FEWEST_TO_HALVE = 4
 _COVER_GAIN = 2e-4
-_SHORTLIST = 2
+_SHORTLIST = 6
 _COARSE_STEP = 3
 _SMALLEST_GAIN = 2e-5
 _FEWEST_CLUSTERS, _MOST_CLUSTERS = 8, 64
-_UNITS_PER_SQUARED_CLUSTER = 9
+_UNITS_PER_SQUARED_CLUSTER = 4
+_MEMBERSHIPS = 5
 
 
 def search(bands: Bands, standing: Standing, plan: Plan, step: Step) -> torch.Tensor:
@@ -61,7 +62,8 @@ def _survivors(
         if number and len(units):
             place, favourite = starts[number][units], rank[row, units] == 0
             visited = visit(plan.candidates[number], units, "uphill", place, slopes=favourite)
-            scores[number, units] = visited.score
+            exact = visited.score > -torch.inf
+            scores[number, units[exact]] = visited.score[exact]
 
 
 def _coarse_penalties(standing: Standing) -> list[int]:
@@ -102,30 +104,40 @@ def _refine(standing: Standing, plan: Plan, visit: Visits) -> None:
         units = torch.nonzero(gain > _SMALLEST_GAIN).flatten()
         if not len(units):
             return
-        origin = standing.gamma[units].log() - grid[standing.alpha[units], None]
-        proposed, penalty = propose(origin + move[units])
-        most = math.ceil(math.sqrt(len(units) / _UNITS_PER_SQUARED_CLUSTER))
-        most = min(_MOST_CLUSTERS, max(_FEWEST_CLUSTERS, most))
-        centres, labels = cluster_weights(proposed, gain[units], most=most, seed=plan.seed)
-        last = number + 1 == plan.rounds
-        for label in range(len(centres)):
-            member = torch.nonzero(labels == label).flatten()
-            who, before = units[member], standing.score[units[member]] / plan.unit[units[member]]
-            place, path = _place(penalty[member], grid), "uphill" if last else "between"
-            found = visit(centres[label], who, path, place, slopes=None if last else torch.ones_like(who) > 0)
-            here = centres[label].log()[None] - grid[found.alpha, None]
-            moved = torch.nan_to_num(here - origin[member], nan=0.0, posinf=0.0, neginf=0.0)
-            ascent.learn(
-                who,
-                moved,
-                gradient[who],
-                rise=found.score / plan.unit[who] - before,
-                better=found.better,
-                after=found.gradient / plan.unit[who, None],
-            )
+        place = standing.gamma[units].log() - grid[standing.alpha[units], None]
+        origin = Origin(units, place, gradient[units], standing.score[units].clone())
+        _visit_clusters(origin, move[units], gain[units], ascent, plan, visit, last=number + 1 == plan.rounds)
 
 
-def _place(penalty: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+def _visit_clusters(
+    origin: Origin,
+    move: torch.Tensor,
+    gain: torch.Tensor,
+    ascent: Ascent,
+    plan: Plan,
+    visit: Visits,
+    *,
+    last: bool,
+) -> None:
+    """Evaluate the centres of the proposals, each for the units that are nearest to it."""
+    units, standing = origin.units, visit.standing
+    grid = torch.as_tensor(plan.alphas, dtype=torch.float64, device=units.device).log()
+    proposed, penalty = propose(origin.place + move)
+    most = math.ceil(math.sqrt(len(units) / _UNITS_PER_SQUARED_CLUSTER))
+    most = min(_MOST_CLUSTERS, max(_FEWEST_CLUSTERS, most))
+    centres, near = cluster_weights(proposed, gain, most=most, memberships=_MEMBERSHIPS, seed=plan.seed)
+    start, learned = _position(penalty, grid), torch.zeros_like(units, dtype=torch.bool)
+    for centre, member in zip(centres, near.T, strict=True):
+        who = torch.nonzero(member).flatten()
+        slopes = None if last else torch.ones_like(who, dtype=torch.bool)
+        found = visit(centre, units[who], "uphill" if last else "between", start[who], slopes=slopes)
+        here = centre.log()[None] - grid[found.alpha, None]
+        learned[who] |= ascent.learn(origin.part(who), here, found, plan.unit[units[who]])
+    failed = standing.score[units] <= origin.score
+    ascent.shorten(units[failed & ~learned])
+
+
+def _position(penalty: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """Positions (m,) of log penalties on the ascending grid, between its points."""
     if len(grid) == 1:
         return torch.zeros_like(penalty)

@@ -10,6 +10,9 @@ import torch
 
 from brainalign.regression._banded_walk import Bands, Standing, Walk
 
+# a factorisation for a penalty that fewer units ask for costs more than it brings
+_FEWEST_SHARE = 0.03
+
 Step = Callable[[Callable[[], torch.Tensor]], torch.Tensor]
 """Returns what the function computes, or what it has computed before an interruption."""
 
@@ -37,14 +40,16 @@ class Plan:
 class Visit:
     """What one mixture was worth to some units.
 
-    `score` (m,) the best over the penalties evaluated, `alpha` (m,) the number of that penalty,
-    `better` (m,) whether the standing took it, `gradient` (m, n_bands), 0 where not asked for.
+    `score` (m,) the best over the penalties evaluated, minus infinity where none was (too few
+    units asked for it), `alpha` (m,) the number of that penalty,
+    `better` (m,) whether the standing took it, `gradient` (m, n_bands), 0 where not `sloped` (m,).
     """
 
     score: torch.Tensor
     alpha: torch.Tensor
     better: torch.Tensor
     gradient: torch.Tensor
+    sloped: torch.Tensor
 
 
 class Visits:
@@ -66,18 +71,20 @@ class Visits:
 
         Parameters
         ----------
-        path : the method of `Walk` that goes along the penalties; without halving all are evaluated
+        path : method of `Walk` that goes along the penalties; without halving all are evaluated
         place : (m,) positions on the grid of penalties to start from
         slopes : (m,) for which units the gradient is wanted, should this mixture lead
         """
         found = self.step(partial(self._evaluate, gamma, units, path, place, slopes))
-        visit = Visit(found[0], found[1].long(), found[2] > 0, found[3:].T)
-        standing, who = self.standing, units[visit.better]
-        standing.score[who] = visit.score[visit.better]
-        standing.alpha[who] = visit.alpha[visit.better]
+        better = found[2] > 0
+        sloped = torch.zeros_like(better) if slopes is None else better & slopes
+        visit = Visit(found[0], found[1].long(), better, found[3:].T, sloped)
+        standing, who = self.standing, units[better]
+        standing.score[who] = visit.score[better]
+        standing.alpha[who] = visit.alpha[better]
         standing.gamma[who] = gamma
-        standing.gradient[who] = visit.gradient[visit.better]
-        standing.known[who] = slopes[visit.better] if slopes is not None else False
+        standing.gradient[who] = visit.gradient[better]
+        standing.known[who] = sloped[better]
         return visit
 
     def _evaluate(
@@ -89,9 +96,11 @@ class Visits:
         slopes: torch.Tensor | None,
     ) -> torch.Tensor:
         walk = Walk(self.bands, gamma, self.plan.alphas, self.standing, units)
-        if not self.plan.halving:
-            path, place = "whole_grid", None
-        getattr(walk, path)(*([] if place is None else [place]))
+        if place is None or not self.plan.halving:
+            walk.thinned() if path == "thinned" else walk.whole_grid()
+        else:
+            along = walk.uphill if path == "uphill" else walk.between
+            along(place, max(1, int(_FEWEST_SHARE * len(self.standing.score))))
         score, alpha = walk.table.max(0)
         better = walk.held >= 0
         alpha = torch.where(better, walk.held, alpha)

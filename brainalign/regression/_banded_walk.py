@@ -151,26 +151,29 @@ class Walk:
                 self._evaluate(number, everyone)
         self.uphill(self.table.argmax(0))
 
-    def uphill(self, place: torch.Tensor) -> None:
-        """Evaluate from the positions `place` (m,) on the grid until the best has worse neighbours."""
+    def uphill(self, place: torch.Tensor, fewest: int = 1) -> None:
+        """Evaluate from the positions `place` (m,) on the grid until the best has worse neighbours.
+
+        Penalties that less than `fewest` units ask for are left out.
+        """
         centre, moved = place.round().long().clamp(0, len(self.alphas) - 1), True
         while moved:
             moved = False
             for number in reversed(range(len(self.alphas))):
                 near = (centre - number).abs() <= 1
                 who = torch.nonzero(near & ~self.tried[number]).flatten()
-                if len(who):
+                if len(who) >= fewest:
                     self._evaluate(number, who)
                     moved = True
-            centre = self.table.argmax(0)
+            centre = torch.where(self.tried.any(0), self.table.argmax(0), centre)
 
-    def between(self, place: torch.Tensor) -> None:
-        """Evaluate the two penalties around the positions `place` (m,) on the grid, no further ones."""
+    def between(self, place: torch.Tensor, fewest: int = 1) -> None:
+        """Evaluate the two penalties around the positions `place` (m,), no further ones; else as `uphill`."""
         last = len(self.alphas) - 1
         low = place.floor().long().clamp(0, max(0, last - 1))
         for number in reversed(range(last + 1)):
             who = torch.nonzero((low == number) | (low + 1 == number)).flatten()
-            if len(who):
+            if len(who) >= fewest:
                 self._evaluate(number, who)
 
     def _fit(self, number: int) -> Fit:

@@ -146,8 +146,19 @@ class BlockwiseFit:
                 if refit:
                     self._finish(block, out[:, block.columns])
 
-            for_each_block(self.targets, work)
+            self._each_block(work)
         return out
+
+    def _each_block(self, work: Callable[[Block], None]) -> None:
+        """Call `work` with every block, and keep nothing of a block beyond it."""
+
+        def work_and_forget(block: Block) -> None:
+            try:
+                work(block)
+            finally:
+                self.path.forget()
+
+        for_each_block(self.targets, work_and_forget)
 
     def _mixture(self, alphas: FloatArray) -> Mixture | None:
         if isinstance(self.path, EigenPath):
@@ -164,7 +175,7 @@ class BlockwiseFit:
             if refit:
                 self._finish(block, out[:, block.columns])
 
-        for_each_block(self.targets, work)
+        self._each_block(work)
         self.audit = walk.audit()
         return out
 
@@ -195,7 +206,7 @@ class BlockwiseFit:
     def _refit(self) -> None:
         """Refit all blocks; factors are shared by all blocks, as many at a time as fit."""
         if not isinstance(self.path, KernelPath):
-            for_each_block(self.targets, self._refit_block)
+            self._each_block(self._refit_block)
             return
         wanted = self.alphas[np.unique(self.chosen[self.chosen >= 0].numpy())].tolist()
         wanted = wanted or [float(self.alphas[0])]
@@ -203,7 +214,7 @@ class BlockwiseFit:
         for start in range(0, len(wanted), size):
             group = wanted[start : start + size]
             self.path.prepare_refit(group)
-            for_each_block(self.targets, partial(self._refit_block, group=group))
+            self._each_block(partial(self._refit_block, group=group))
 
     def _refit_block(self, block: Block, group: list[float] | None = None) -> None:
         """Refit the targets of a block (those whose penalty is in `group`) and store them."""

@@ -146,9 +146,14 @@ class GramPath:
         if self.opened is not None and self.opened[0] is block:
             return self.opened[1], self.opened[2]
         parts = [self._cross(block, self._train_rows(fold)[0]) for fold in self.folds]
-        whole = torch.stack(parts).sum(0) if self.partition else self._cross(block, None)
+        whole = self._cross(block, None) if not self.partition else parts[0].clone()
+        for part in parts[1:] if self.partition else []:
+            whole += part
         self.opened, self.ready = (block, parts, whole), {}
         return parts, whole
+
+    def forget(self) -> None:
+        self.opened, self.ready = None, {}
 
     def _cross(self, block: Block, rows: torch.Tensor | None, *, weighted: bool = True) -> torch.Tensor:
         weights = self.weights.to(block.values.dtype)

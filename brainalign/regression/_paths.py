@@ -36,6 +36,9 @@ class Path(Protocol):
     ) -> torch.Tensor:
         """Scores of fold `number` at the prepared penalties `which`, (len(which), w)."""
 
+    def forget(self) -> None:
+        """Let go of what is kept of the last block."""
+
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         """Weights of the block for one penalty per column (w,): (p, w) primal or (n, w) dual."""
 
@@ -80,6 +83,9 @@ class KernelPath:
             share = self.kernel.root[fold.train].square().to(values.dtype)
             level = (share / share.sum()) @ values[fold.train]
         return score_mixture(self.mixture, predicted, scorer, level)
+
+    def forget(self) -> None:
+        """Nothing is kept of a block."""
 
     def prepare_refit(self, alphas: Sequence[float]) -> None:
         """Factor the system of these penalties; `refit` then serves the targets that chose one of them."""
@@ -148,6 +154,9 @@ class EigenPath:
     def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
         self.shifts = [alpha / self.kernel.size for alpha in alphas]
 
+    def forget(self) -> None:
+        self.opened = None
+
     def _project(self, block: Block) -> torch.Tensor:
         """The targets in the basis of the eigenvectors, (m, w); once per block."""
         if self.opened is None or self.opened[0] is not block:
@@ -170,8 +179,9 @@ class EigenPath:
         out = []
         for a in which:
             shrink = 1 / (self.eigenvalues + self.shifts[a])
-            errors = (left * shrink).to(values.dtype) @ projected
-            errors = cholesky_solve((left * shrink) @ left.T, errors.to(torch.float64)).to(values.dtype)
+            shrunk = left * shrink
+            errors = (shrunk.to(values.dtype) @ projected).to(torch.float64)
+            errors = cholesky_solve(shrunk @ left.T, errors).to(values.dtype)
             out.append(scorer(values[fold.test] - (errors / root)[fold.where]))
         return torch.stack(out)
 

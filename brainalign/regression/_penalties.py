@@ -87,8 +87,11 @@ def combine_penalties(
     curve = np.geomspace(min(low, high), high, 400)
     shrinkage = curve / (curve + grid[:, None])
     shrinkage /= shrinkage.max(axis=1, keepdims=True)
-    triangle, pivots = qr(shrinkage.T, mode="r", pivoting=True)
-    triangle = triangle[: len(grid)]
+    size = (curve / (curve + grid[:, None])).max(axis=1)
+    # of penalties that are alike the smallest are nodes: beside the mean of the training rows
+    # the predictions of a huge one have lost their digits
+    pivots = qr((shrinkage * size[:, None] ** 0.25).T, mode="r", pivoting=True)[1]
+    triangle = qr(shrinkage[pivots].T, mode="r")[0][: len(grid)]
     # what the first nodes leave of the others, as a bound on every eigenvalue of the curve
     left = [np.sqrt((triangle[q:, q:] ** 2).sum(0)).max() for q in range(1, len(grid))]
     count = 1 + next((q for q, error in enumerate(left) if error < _COMBINED), len(grid))
@@ -102,7 +105,6 @@ def combine_penalties(
     weights[pivots[count:]] = solved.T
     order = np.argsort(pivots[:count])
     nodes = pivots[:count][order]
-    size = (curve / (curve + grid[:, None])).max(axis=1)
     weights = weights[:, order] * size[:, None] / size[nodes]
     return Mixture(
         grid.tolist(),

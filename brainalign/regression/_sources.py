@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -99,9 +100,26 @@ class Features:
         if len(index) and index[-1] - index[0] + 1 == len(index):
             where = slice(int(index[0]), int(index[-1]) + 1)
         part = read_tensor(self.values, where, dtype=self.dtype, device=self.device)
-        part = part - self.mean.to(self.dtype)
-        part[:, self.still] = 0
+        if self.any_mean:
+            part = part - self.mean.to(self.dtype)
+            if self.any_still:
+                part[:, self.still] = 0
         return part
+
+    @cached_property
+    def any_mean(self) -> bool:
+        """Whether there is a mean to remove; without, `take` gives views that nobody may write to."""
+        return bool((self.mean != 0).any())
+
+    @cached_property
+    def any_still(self) -> bool:
+        """Whether a column does not vary."""
+        return bool(self.still.any())
+
+    @cached_property
+    def any_weight(self) -> bool:
+        """Whether rows weigh more or less than one trial."""
+        return bool((self.root != 1).any())
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Centred rows without weights, `block_rows` at a time."""
@@ -120,9 +138,10 @@ class Features:
                 self.values, (slice(None), slice(start, stop)), dtype=torch.float64, device=self.device
             )
             part = part[self.rows.to(self.device)] if len(self.rows) != len(part) else part
-            part = (part - self.mean[start:stop]) * self.root[:, None]
-            part[:, self.still[start:stop]] = 0
-            gram(part, out)
+            part = part - self.mean[start:stop]
+            if self.any_still:
+                part[:, self.still[start:stop]] = 0
+            gram(part.mul_(self.root[:, None]) if self.any_weight else part, out)
         return out
 
     def gram(self, rows: torch.Tensor | None = None, *, weighted: bool = True) -> torch.Tensor:
@@ -133,8 +152,8 @@ class Features:
         for start in range(0, len(rows), self.block_rows):
             some = rows[start : start + self.block_rows]
             part = self.take(some).to(torch.float64)
-            if weighted:
-                part *= self.root[some.to(self.device), None]
+            if weighted and self.any_weight:
+                part = part * self.root[some.to(self.device), None]
             gram(part.T, out)
         return out
 
@@ -170,10 +189,11 @@ def open_features(
     plain = Features(X, torch.as_tensor(rows), zero, weights.sqrt(), none, dtype, device, block_rows)
     total, low, high = zero.clone(), zero + torch.inf, zero - torch.inf
     for part_rows, part in plain.blocks():
-        if not torch.isfinite(part).all():
+        lowest, highest = torch.aminmax(part, dim=0)
+        if not bool(torch.isfinite(lowest).all() & torch.isfinite(highest).all()):
             raise ValueError("Input X contains NaN or infinity.")
         total += weights[part_rows].to(torch.float64) @ part.to(torch.float64)
-        low, high = torch.minimum(low, part.amin(0)), torch.maximum(high, part.amax(0))
+        low, high = torch.minimum(low, lowest), torch.maximum(high, highest)
     eps = torch.finfo(dtype).eps
     still = (high - low) <= 10 * eps * torch.maximum(low.abs(), high.abs())
     if not intercept:
@@ -286,9 +306,10 @@ def make_block(raw: torch.Tensor, columns: slice, share: torch.Tensor, *, interc
     filled = -(-width // PAD) * PAD
     values = torch.zeros(len(raw), filled, dtype=raw.dtype, device=raw.device)
     values[:, :width] = raw
-    finite = torch.isfinite(values).all(0)
-    values[:, ~finite] = 0
+    # NaN and infinity show in the extremes: no array of the size of the block is made
     low, high = values.amin(0), values.amax(0)
+    finite = torch.isfinite(low) & torch.isfinite(high)
+    values[:, ~finite] = 0
     eps = torch.finfo(raw.dtype).eps
     constant = finite & (high - low <= 10 * eps * torch.maximum(low.abs(), high.abs()))
     codes = torch.zeros(filled, dtype=torch.uint8, device=raw.device)
@@ -301,7 +322,8 @@ def make_block(raw: torch.Tensor, columns: slice, share: torch.Tensor, *, interc
         mean = (share.to(raw.dtype) @ values).to(torch.float64)
         values -= mean.to(values.dtype)
     values[:, codes > 0] = 0
-    scale = torch.ldexp(torch.ones_like(mean), torch.frexp(values.abs().amax(0).to(torch.float64)).exponent)
+    largest = torch.maximum(values.amax(0), -values.amin(0)).to(torch.float64)
+    scale = torch.ldexp(torch.ones_like(mean), torch.frexp(largest).exponent)
     values /= scale.to(values.dtype)
     return Block(columns, values, mean + start, scale, codes, width)
 
@@ -312,6 +334,8 @@ def check_rows(X: Any, Y: Any) -> None:
         raise ShapeError(
             f"X has {X.shape[0]} samples and Y has shape {tuple(Y.shape)}: inconsistent numbers of samples"
         )
+    if len(Y.shape) == 2 and Y.shape[1] == 0:
+        raise ShapeError(f"Y has shape {tuple(Y.shape)}, which is 0 targets; at least one is needed")
 
 
 def to_result(values: torch.Tensor, as_torch: bool) -> Any:

@@ -31,7 +31,7 @@ from brainalign.regression._scoring import SCORINGS
 from brainalign.regression._sources import NO_SCORE, to_result
 
 _SCREENING_ROWS = 250
-_ROUNDS = 2
+_ROUNDS = 3
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
@@ -77,11 +77,11 @@ class BandedRidgeCV(TargetwiseRegressor):
         highest mean score over targets.
     refine : bool or int
         Follow the gradient of the held-out score from the best candidate of each target, so many
-        rounds (True: 2).
+        rounds (True: 3).
     halving : bool
         True: only the first candidate is evaluated exactly for all targets. The others are
         screened at few penalties on one fold (more where folds are small), and each target
-        evaluates exactly the best two of those that cover all targets. Exact scores are computed
+        evaluates exactly the best six of those that cover all targets. Exact scores are computed
         along the penalties until the best has worse neighbours (the first candidate: from the
         best of every third penalty). False: every candidate, every penalty, every target.
     checkpoint : path of a file, or None
@@ -278,7 +278,7 @@ class BandedRidgeCV(TargetwiseRegressor):
         )
 
     def _rounds(self) -> int:
-        """Rounds of refinement: the number asked for, or 2 for True."""
+        """Rounds of refinement: the number asked for, or 3 for True."""
         if not isinstance(self.refine, (bool, int, np.integer)) or self.refine < 0:
             raise InputError(f"refine={self.refine!r}; expected True, False or a number of rounds")
         return _ROUNDS if self.refine is True else int(self.refine)
@@ -422,7 +422,10 @@ class BandedRidgeCV(TargetwiseRegressor):
                 for j, band in enumerate(self.band_columns_)
             ]
         coef = _like(self.coef_, joined)
-        return [joined[:, band] @ coef[..., band].T for band in self.band_columns_]
+        return [
+            joined[:, band] @ (coef[band] if coef.ndim == 1 else coef[:, band].T)
+            for band in self.band_columns_
+        ]
 
 
 def _screening_folds(order: list[int], folds: list[Fold]) -> list[int]:

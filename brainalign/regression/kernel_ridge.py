@@ -202,7 +202,7 @@ class KernelRidgeCV(CrossValidatedRidge):
         X : (n_samples, n_features), or the kernel of these rows against the training rows,
             (n_samples, n_training) where precomputed
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "dual_coef_")
         X = self._check_features(X, reset=False)
         fitted_on = (
             self.dual_coef_.device if isinstance(self.dual_coef_, torch.Tensor) else torch.device("cpu")

@@ -299,6 +299,6 @@ class RidgeCV(CrossValidatedRidge):
 
     def predict(self, X: Any) -> Any:
         """Predict responses, (n_samples, n_targets) or (n_samples,); NaN where there is no fit."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = self._check_features(X, reset=False)
         return linear_prediction(X, self.coef_, self.intercept_)

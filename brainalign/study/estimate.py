@@ -194,7 +194,9 @@ def _encoding_seconds(study: Study, plan: SubjectPlan, layers: Mapping[str, int]
     per_layer = np.interp(list(layers.values()), ends, timed) * max(1.0, targets / 512)
     n_folds = len(plan.folds)
     rate = _gemm_rate()
-    draws = study.encoding.n_permutations * n_folds * 2.0 * n_train * n_test * targets / rate
+    m = min(sizes[-1], n_train)
+    product = min(n_train * n_test, m * (n_train + n_test + min(m, n_test)))
+    draws = study.encoding.n_permutations * n_folds * 2.0 * product * targets / rate
     refits = n_folds * min(targets, 30) * 2.0 * n_train**2 * n_test / rate if draws else 0.0
     resamples = 10.0 * study.encoding.n_bootstrap * n_test * targets * n_folds * (len(layers) + 2) / rate
     return float(n_folds * per_layer.sum() + 2 * draws + 2 * refits + 2 * resamples)

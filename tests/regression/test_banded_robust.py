@@ -145,7 +145,7 @@ def test_tiny_penalties_and_two_rows():
     """Penalties below rounding of the kernel and a fit of very few rows stay finite."""
     Xs, Y = simulate(widths=(40, 30))
     doubled = [np.vstack([X, X]) for X in Xs]
-    model = BandedRidgeCV([1e-18, 1.0], **SMALL).fit(doubled, np.vstack([Y, Y]))
+    model = BandedRidgeCV(alphas=[1e-18, 1.0], **SMALL).fit(doubled, np.vstack([Y, Y]))
     assert np.isfinite(model.coef_).all()
     few = BandedRidgeCV(cv=2, scoring="neg_mean_squared_error", **SMALL).fit([X[:2] for X in Xs], Y[:2])
     assert np.isfinite(few.predict([X[:2] for X in Xs])).all()
