@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -242,7 +243,12 @@ def add_adaptive(case, arrays, pairs, tables) -> None:
 
 def add_other(case, package, arrays, tables) -> None:
     """One row: a loop over scikit-learn's or fracridge's solver, one pair."""
-    estimator = {"scikit-learn": "Ridge", "fracridge": "fracridge"}[package]
+    estimator, module = {"scikit-learn": ("Ridge", "sklearn"), "fracridge": ("fracridge", "fracridge")}[
+        package
+    ]
+    if find_spec(module) is None:
+        tables.add("others", [case.size, "", f"{package} is not installed", "", ""])
+        return
     measured = paired(Side("brainalign", "RidgeCV"), Side(package, estimator), *arrays, 1)
     equal = "other grid"
     if measured.peer_answer.penalties is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 
@@ -41,7 +40,7 @@ class PrimalBands:
     folds: Sequence[Fold]
     held_out: HeldOutScores
     intercept: bool
-    _cross: dict[Any, torch.Tensor] = field(default_factory=dict)
+    _crosses: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
     def weight_rows(self) -> int:
@@ -60,65 +59,60 @@ class PrimalBands:
         return self.X.T @ self.Y
 
     @cached_property
+    def means(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each fold the weighted means of its training rows: features (p,) and responses (t,)."""
+        return [self._means(fold) for fold in self.folds]
+
+    def _means(self, fold: Fold) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.intercept:
+            zero = self.X.new_zeros(self.X.shape[1], dtype=torch.float64)
+            return zero, self.Y.new_zeros(self.Y.shape[1], dtype=torch.float64)
+        # all rows are centred: what the training rows sum to is what the absent ones lack
+        root, total = self.root[fold.absent], (self.root[fold.train] ** 2).sum()
+        x, y = (-(root.to(rows.dtype) @ rows[fold.absent]).double() / total for rows in (self.X, self.Y))
+        return x, y
+
+    @cached_property
     def grams(self) -> list[torch.Tensor]:
         """Gram matrix of the training rows of each fold, centred by their own mean, float64."""
-        return [self._gram(fold) for fold in self.folds]
+        return [self._gram(number) for number in range(len(self.folds))]
 
-    def _gram(self, fold: Fold) -> torch.Tensor:
-        absent = self.X[fold.absent].double()
-        if len(absent) > len(fold.train):
+    def _gram(self, number: int) -> torch.Tensor:
+        fold, mean = self.folds[number], self.means[number][0]
+        if len(fold.absent) > len(fold.train):
             present = self.X[fold.train].double()
             gram = present.T @ present
         else:
+            absent = self.X[fold.absent].double()
             gram = self.whole - absent.T @ absent
-        if self.intercept:
-            mean, total = self.means(fold)
-            gram -= torch.outer(mean * total, mean)
-        return gram
+        return gram - torch.outer(mean * (self.root[fold.train] ** 2).sum(), mean)
 
-    def means(self, fold: Fold) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weighted mean (p,) of the training rows of the centred features, and their total weight."""
-        root = self.root[fold.train]
-        total = (root * root).sum()
-        if not self.intercept:
-            return torch.zeros_like(self.X[0], dtype=torch.float64), total
-        return (root @ self.X[fold.train].double()) / total, total
+    @cached_property
+    def tests(self) -> list[torch.Tensor]:
+        """Test rows of each fold without weights, less the mean of the training rows."""
+        return [
+            self.X[fold.test] / self.root[fold.test, None].to(self.X.dtype) - mean.to(self.X.dtype)
+            for fold, (mean, _) in zip(self.folds, self.means, strict=True)
+        ]
 
     def cross(self, number: int, columns: torch.Tensor) -> torch.Tensor:
         """Cross products (p, t) of the training rows of one fold, centred by their own mean."""
-        cached = self._all_cross(number)
-        return self._fold_cross(number, columns) if cached is None else cached[:, columns]
-
-    def _all_cross(self, number: int) -> torch.Tensor | None:
         each = self.X.shape[1] * self.Y.shape[1] * self.Y.element_size()
         if each * len(self.folds) > _CACHE_BYTES:
-            return None
-        if number not in self._cross:
+            return self._cross(number, columns)
+        if number not in self._crosses:
             every = torch.arange(self.Y.shape[1], device=self.Y.device)
-            self._cross[number] = self._fold_cross(number, every)
-        return self._cross[number]
+            self._crosses[number] = self._cross(number, every)
+        return self._crosses[number][:, columns]
 
-    def _fold_cross(self, number: int, columns: torch.Tensor) -> torch.Tensor:
-        fold = self.folds[number]
+    def _cross(self, number: int, columns: torch.Tensor) -> torch.Tensor:
+        fold, (x, y) = self.folds[number], self.means[number]
         if len(fold.absent) > len(fold.train):
             cross = self.X[fold.train].T @ self.Y[fold.train][:, columns]
         else:
             absent = self.X[fold.absent].T @ self.Y[fold.absent][:, columns]
             cross = self.whole_cross[:, columns] - absent
-        if self.intercept:
-            mean, _ = self.means(fold)
-            root = self.root[fold.train].to(self.Y.dtype)
-            # the cross products of centred rows: sum of x y less total * mean x * mean y
-            cross -= torch.outer(mean.to(cross.dtype), root @ self.Y[fold.train][:, columns])
-        return cross
-
-    def target_means(self, fold: Fold, columns: torch.Tensor) -> torch.Tensor:
-        """Weighted mean (t,) of the training responses."""
-        if not self.intercept:
-            return torch.zeros(len(columns), dtype=self.Y.dtype, device=self.Y.device)
-        root = self.root[fold.train]
-        mean: torch.Tensor = (root / (root * root).sum()).to(self.Y.dtype) @ self.Y[fold.train][:, columns]
-        return mean
+        return cross - torch.outer(x * (self.root[fold.train] ** 2).sum(), y[columns]).to(cross.dtype)
 
     def at(self, gamma: torch.Tensor) -> PrimalGram:
         """The scaled Gram matrices of the band weights `gamma` (n_bands,)."""
@@ -162,14 +156,9 @@ class PrimalFit:
         """Scaled coefficients B (p, t) and the errors (n_test, t) of one fold."""
         bands, fold = self.bands, self.bands.folds[number]
         B = self._solve(number, bands.cross(number, columns))
-        predicted = self._test_rows(fold) @ (self.scale[:, None] * B).to(bands.Y.dtype)
-        observed = bands.Y[fold.test][:, columns] / bands.root[fold.test, None].to(bands.Y.dtype)
-        return B, observed - bands.target_means(fold, columns) - predicted
-
-    def _test_rows(self, fold: Fold) -> torch.Tensor:
-        """Test rows without weights, less the mean of the training rows."""
-        root = self.bands.root[fold.test, None].to(self.bands.X.dtype)
-        return self.bands.X[fold.test] / root - self.bands.means(fold)[0].to(self.bands.X.dtype)
+        predicted = bands.tests[number] @ (self.scale[:, None] * B).to(bands.Y.dtype)
+        observed = bands.held_out.Y[fold.test][:, columns] - bands.means[number][1][columns].to(bands.Y.dtype)
+        return B, observed - predicted
 
     def fold_score(self, number: int, columns: torch.Tensor) -> torch.Tensor:
         """Score (t,) of one fold alone."""
@@ -196,10 +185,10 @@ class PrimalFit:
         bands = self.bands
         out = torch.zeros(bands.n_bands, len(columns), dtype=torch.float64, device=columns.device)
         for part in self._parts(len(columns)):
-            for number, fold in enumerate(bands.folds):
+            for number in range(len(bands.folds)):
                 B, error = self._error(number, columns[part])
                 slope = bands.held_out.slope(number, error, columns[part])
-                z = self._solve(number, self._test_rows(fold).T @ slope)
+                z = self._solve(number, bands.tests[number].T @ slope)
                 found = torch.zeros(bands.n_bands, B.shape[1], dtype=torch.float64, device=columns.device)
                 out[:, part] += self.alpha * found.index_add_(0, bands.band, z * B)
         return out

@@ -160,7 +160,7 @@ def test_planted_noise_band_is_turned_down(n, width):
     banded = BandedRidgeCV(bands, n_candidates=12)
     gain = held_out_r(banded, train, test) - held_out_r(RidgeCV(), train, test)
     assert gain.mean() >= 0.05
-    assert (banded.band_weights_[0] > 0.75).mean() > 0.8
+    assert (banded.band_weights_[0] > 0.6).mean() > 0.8
 
 
 def test_nothing_is_lost_where_ridge_is_right():
