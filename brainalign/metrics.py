@@ -116,8 +116,17 @@ def pearson(observed: Any, predicted: Any) -> Any:
     return xp.where(flat_y, zero + float("nan"), xp.clip(r, -1.0, 1.0))
 
 
+def _wide(values: Any) -> Any:
+    """The same in float64: sums of squares of float32 responses lose the digits of a small score."""
+    return values.astype(np.float64) if _namespace(values) is np else values.double()
+
+
 def _one_minus_ratio(y: Any, p: Any, reference: Any) -> Any:
     xp = _namespace(y)
+    # a prediction that is the reference to its own rounding scores what the reference does
+    size = xp.maximum(abs(reference), abs(p[:1])[0])
+    same = xp.all(abs(p - reference) <= 10 * _eps(p.dtype) * size, 0)
+    p = xp.where(same, reference + 0 * p, p)
     scale = _largest(y - reference)
     total = (((y - reference) / scale) ** 2).sum(0)
     zero = xp.zeros_like(total)
@@ -133,8 +142,11 @@ def r2(observed: Any, predicted: Any) -> Any:
     array (n_targets,), at most 1, unbounded below; NaN where `observed` is constant. A
     constant prediction scores at most 0.
     """
-    _, y, p = _pair(observed, predicted, 2)
-    return _one_minus_ratio(y, p, y.mean(0))
+    xp, y, p = _pair(observed, predicted, 2)
+    flat, y = is_constant(p), _wide(y)
+    score = _one_minus_ratio(y, p, y.mean(0))
+    # no constant is closer than the mean: what is above 0 is rounding
+    return xp.where(flat & (score > 0), xp.zeros_like(score), score)
 
 
 def r2_train_mean(observed: Any, predicted: Any, train_mean: Any) -> Any:
@@ -162,7 +174,7 @@ def r2_train_mean(observed: Any, predicted: Any, train_mean: Any) -> Any:
             f"train_mean has shape {tuple(reference.shape)}; expected one value per target, "
             f"{tuple(y.shape[1:])}"
         )
-    return _one_minus_ratio(y, p, reference)
+    return _one_minus_ratio(_wide(y), p, _wide(reference))
 
 
 def explained_variance(observed: Any, predicted: Any) -> Any:

@@ -48,7 +48,7 @@ def build(
     precomputed: bool,
     scale_bands: bool,
 ) -> Built:
-    """Gather what no band weight changes: kernels where n <= p, else features for Gram matrices."""
+    """Gather what no band weight changes: kernels, or features for Gram matrices, what is cheaper."""
     root = problem.weights.sqrt()
     share = problem.weights / problem.weights.sum() if intercept else torch.zeros_like(root)
     y_mean = share @ problem.Y.double()
@@ -68,7 +68,7 @@ def build(
     traces = torch.stack([squares[band].sum() for band in columns])
     scale, unit = _band_scales(traces, problem, scale_bands)
     form: DualBands | PrimalBands
-    if X.shape[1] < X.shape[0]:
+    if _primal_is_cheaper(X.shape[0], X.shape[1], Y.shape[1], len(folds)):
         number = torch.zeros(X.shape[1], dtype=torch.long, device=problem.device)
         for j, band in enumerate(columns):
             number[band] = j
@@ -78,6 +78,12 @@ def build(
         kernels = [_kernel(weighted, band, scale[j]).to(problem.dtype) for j, band in enumerate(columns)]
         form = DualBands(kernels, Y, root, folds, held_out, intercept)
     return Built(form, scale, unit, x_mean, y_mean, X, None)
+
+
+def _primal_is_cheaper(n: int, p: int, t: int, k: int) -> bool:
+    """Compare the operations of one mixture and penalty; many folds favour the kernel."""
+    primal = k * p**3 + t * (2 * k * p**2 + 2 * n * p)
+    return p < n and primal < n**3 + t * 2 * n**2 * (1 + 1 / k)
 
 
 def _from_kernels(

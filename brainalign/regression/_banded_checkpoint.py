@@ -11,15 +11,19 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from brainalign import __version__
 from brainalign.errors import CorruptFileError, InputError
+from brainalign.regression._banded_visits import Plan
 from brainalign.regression._banded_walk import Standing
+from brainalign.regression._base import Problem
+from brainalign.regression._folds import Fold
 from brainalign.storage._container import Container, open_container
 from brainalign.storage._write import write_container
 from brainalign.storage.atomic import remove
@@ -35,15 +39,18 @@ class Journal:
     Parameters
     ----------
     path : the file, or None to keep nothing
-    identity : {name: text} of everything that the search depends on
+    about : returns {name: text} of everything that the search depends on; not called without path
     standing : its `weights` are kept, and set when a file is there
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None, identity: Mapping[str, str], standing: Standing
+        self,
+        path: str | os.PathLike[str] | None,
+        about: Callable[[], Mapping[str, str]],
+        standing: Standing,
     ) -> None:
         self.path = None if path is None else Path(path)
-        self.identity = dict(identity)
+        self.identity = {} if path is None else dict(about())
         self.standing = standing
         self.steps: list[torch.Tensor] = []
         self.at = 0
@@ -113,6 +120,23 @@ class Journal:
                 f"{path} was written by a fit of something else. Different: {shown}. Fit what it was written "
                 "for, name another checkpoint, or remove the file to start again"
             )
+
+
+def identity(problem: Problem, bands: Sequence[Any], folds: Sequence[Fold], plan: Plan) -> dict[str, str]:
+    """Digests of the input, the folds and what was drawn, and the versions that computed."""
+    rows = [part.cpu().numpy() for fold in folds for part in (fold.train, fold.test)]
+    return {
+        "X": digest(problem.X),
+        "y": digest(problem.Y),
+        "sample_weight": digest(problem.weights),
+        "cv": digest(np.concatenate([np.array([len(part) for part in rows]), *rows])),
+        "bands": digest(np.concatenate([np.append(band, -1) for band in bands])),
+        "alphas": digest(np.array(plan.alphas)),
+        "candidates": digest(plan.candidates),
+        "random_state": f"folds {plan.folds}, seed {plan.seed}",
+        "device": problem.device.type,
+        "versions": f"brainalign {__version__}, torch {torch.__version__}",
+    }
 
 
 def digest(values: Any) -> str:

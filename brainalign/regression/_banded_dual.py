@@ -15,13 +15,15 @@ from functools import cached_property
 import torch
 
 from brainalign.regression._banded_errors import HeldOutScores
-from brainalign.regression._banded_factor import block_inverse, lifted_cholesky
+from brainalign.regression._banded_factor import (
+    FLOAT32_PENALTY,
+    block_inverse,
+    largest_eigenvalue,
+    lifted_cholesky,
+)
 from brainalign.regression._folds import Fold
 
-# below this share of the largest eigenvalue a penalty needs more digits than float32 has
-_FLOAT32_PENALTY = 1e-4
 _BLOCK_BYTES = 1 << 28
-_POWER_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,8 @@ class DualKernel:
 
     @cached_property
     def largest(self) -> float:
-        """The largest eigenvalue, from below, by power iteration."""
-        vector = self.total.abs().sum(1)
-        for _ in range(_POWER_STEPS):
-            size = vector.norm()
-            if not size > 0:
-                return 0.0
-            vector = self.total @ (vector / size)
-        return float(vector.norm())
+        """The largest eigenvalue, from below."""
+        return largest_eigenvalue(self.total)
 
     def fit(self, alpha: float) -> DualFit:
         """Factorise for one penalty: n^3 / 3."""
@@ -86,7 +82,7 @@ class DualFit:
 
     def __init__(self, kernel: DualKernel, alpha: float) -> None:
         self.kernel, self.bands, self.alpha = kernel, kernel.bands, alpha
-        single = alpha >= _FLOAT32_PENALTY * kernel.largest and kernel.total.dtype == torch.float32
+        single = alpha >= FLOAT32_PENALTY * kernel.largest and kernel.total.dtype == torch.float32
         self.factor = self._factor(torch.float32 if single else torch.float64)
 
     def _factor(self, dtype: torch.dtype) -> torch.Tensor:

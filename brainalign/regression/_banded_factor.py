@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import torch
 
+# below this share of the largest eigenvalue a penalty needs more digits than float32 has
+FLOAT32_PENALTY = 1e-4
+_POWER_STEPS = 12
+
+
+def largest_eigenvalue(matrix: torch.Tensor) -> float:
+    """Largest eigenvalue of a positive semi-definite matrix, from below, by power iteration."""
+    vector = matrix.abs().sum(1)
+    for _ in range(_POWER_STEPS):
+        size = vector.norm()
+        if not size > 0:
+            return 0.0
+        vector = matrix @ (vector / size)
+    return float(vector.norm())
+
 
 def lifted_cholesky(system: torch.Tensor) -> torch.Tensor:
     """Cholesky factor of a positive semi-definite matrix (m, m), which may be overwritten.

@@ -15,6 +15,8 @@ from brainalign.errors import MemoryBudgetError
 from brainalign.regression._gram_path import GramPath
 from brainalign.regression._paths import EigenPath, KernelPath
 from brainalign.regression._penalties import (
+    COMBINED,
+    COMBINED_ADAPTIVE,
     FloatArray,
     Mixture,
     best_penalty,
@@ -23,7 +25,7 @@ from brainalign.regression._penalties import (
     grid_edges,
 )
 from brainalign.regression._plan import Plan
-from brainalign.regression._search import Walk, audited_targets, score_grid
+from brainalign.regression._search import Audit, audited_targets, score_grid
 from brainalign.regression._sources import FITTED, NO_SCORE, PAD, Block, Targets
 
 _LOG = logging.getLogger("brainalign")
@@ -131,22 +133,26 @@ class BlockwiseFit:
         """Scores of `alphas`, (n_alphas, n_targets) on the CPU; with `refit` blocks are finished too."""
         n = len(alphas)
         out = torch.full((n, self.targets.n_targets), torch.nan, dtype=torch.float64)
-        if self.adaptive:
-            return self._walk(alphas, out, refit)
         size = min(n, self.plan.penalties_per_pass)
         mixture = self._mixture(alphas) if size == n else None
+        n_computed = n if mixture is None else len(mixture.nodes)
+        audit = None
+        if self.adaptive:
+            audit = Audit(self.path, alphas, audited=audited_targets(self.targets.n_targets))
         for start in range(0, n, size):
             group = alphas[start : start + size]
             self.path.prepare(group.tolist() if mixture is None else group[mixture.nodes].tolist(), mixture)
 
             def work(block: Block, start: int = start, group: FloatArray = group) -> None:
-                n_scores = len(group) if mixture is None else len(mixture.nodes)
-                found = score_grid(self.path, block, n_scores, len(group))
+                found = score_grid(self.path, block, min(len(group), n_computed), len(group))
+                if audit is not None:
+                    audit.add(block, found, n_computed)
                 self._keep(out[start : start + len(group)], block, found)
                 if refit:
                     self._finish(block, out[:, block.columns])
 
             self._each_block(work)
+        self.audit = None if audit is None else audit.result(self.targets.n_targets, n_computed)
         return out
 
     def _each_block(self, work: Callable[[Block], None]) -> None:
@@ -163,21 +169,8 @@ class BlockwiseFit:
     def _mixture(self, alphas: FloatArray) -> Mixture | None:
         if isinstance(self.path, EigenPath):
             return None
-        return combine_penalties(alphas.tolist(), *self.spectrum, self.targets.device)
-
-    def _walk(self, alphas: FloatArray, out: torch.Tensor, refit: bool) -> torch.Tensor:
-        self.path.prepare(alphas.tolist(), None)
-        audited = audited_targets(self.targets.n_targets)
-        walk = Walk(self.path, alphas, audited=audited, squared_unit=self.squared_unit)
-
-        def work(block: Block) -> None:
-            self._keep(out, block, walk.score(block))
-            if refit:
-                self._finish(block, out[:, block.columns])
-
-        self._each_block(work)
-        self.audit = walk.audit()
-        return out
+        tolerance = COMBINED_ADAPTIVE if self.adaptive else COMBINED
+        return combine_penalties(alphas.tolist(), *self.spectrum, self.targets.device, tolerance=tolerance)
 
     def _keep(self, out: torch.Tensor, block: Block, found: torch.Tensor) -> None:
         """Store the scores of a block, in the unit of its responses."""

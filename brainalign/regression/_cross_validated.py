@@ -91,6 +91,8 @@ class CrossValidatedRidge(TargetwiseRegressor):
         weights, rows = self._check_weights(sample_weight, X)
         folds = resolve_folds(self.cv, X, y, scoring=self.scoring, rows=rows)
         dtype = compute_dtype(X, y)
+        if self.solver == "primal" and X.shape[1] >= min(len(fold.train) for fold in folds):
+            dtype = torch.float64  # more columns than rows: sums of products square the condition
         sizes = self._sizes(X, Y, rows, folds, dtype, device, out)
         budget = self._budget(device)
         plan = make_plan(self.solver, sizes, budget, whole_grid=self.alpha_search == "adaptive")
@@ -101,13 +103,8 @@ class CrossValidatedRidge(TargetwiseRegressor):
         one_of("solver", self.solver, self.solvers)
         one_of("alpha_search", self.alpha_search, SEARCHES)
         check_alphas(self.alphas)
-        if self.alpha_search == "adaptive" and not self.alpha_per_target:
-            raise InputError(
-                "alpha_search='adaptive' walks for each target; use alpha_search='grid' with "
-                "alpha_per_target=False"
-            )
         if self.alpha_search == "adaptive" and self.extend_alphas:
-            raise InputError("extend_alphas=True needs alpha_search='grid': the walk keeps to its grid")
+            raise InputError("extend_alphas=True needs alpha_search='grid': the audit is of one grid")
 
     def _budget(self, device: torch.device) -> int:
         if self.memory_budget is not None:
@@ -221,8 +218,8 @@ def spectrum_of(path: AnyPath) -> tuple[tuple[float, float], float]:
     if isinstance(path, KernelPath | EigenPath):
         # the kernel of a fold is a compression of that of all rows: its eigenvalues lie between
         kernel = path.kernel
-        low = smallest_eigenvalue(kernel.kernel) / 4
-        return (low * kernel.size, 2 * kernel.largest * kernel.size), kernel.trace
+        low, high = smallest_eigenvalue(kernel.kernel) / 2, 1.25 * kernel.largest
+        return (low * kernel.size, high * kernel.size), kernel.trace
     values = torch.cat([basis.eigenvalues for basis in path.bases])
     values = values[torch.isfinite(values)]
     bounds = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)

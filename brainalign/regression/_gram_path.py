@@ -140,6 +140,22 @@ class GramPath:
 
     def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
         self.alphas, self.mixture = list(alphas), mixture
+        if mixture is not None:
+            self.mixture = mixture.scaled([self._unit(alpha) for alpha in mixture.alphas])
+
+    def _unit(self, alpha: float) -> float:
+        """What predictions are multiplied with: a correlation does not see their size, float32 does."""
+        return float(self.total.trace()) + alpha if self.scoring == "pearson" else 1.0
+
+    def audit(
+        self, number: int, block: Block, alphas: Sequence[float], columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Scores of one fold at all `alphas`, nothing combined, (n_alphas, len(columns))."""
+        kept = self.alphas, self.mixture
+        self.alphas, self.mixture = list(alphas), None
+        scores = self.score(number, block, range(len(alphas)), columns)
+        self.alphas, self.mixture = kept
+        return scores
 
     def _sums(self, block: Block) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Weighted sums X'Y of the absent rows of each fold, and of all rows, (p, w)."""
@@ -230,12 +246,15 @@ class GramPath:
             return score_sums(self.scoring, observed.n, total, covariance, squares, shift)
         assert observed.values is not None
         scorer = fold_scorer(self.scoring, observed.values, flat=observed.flat)
+        if self.scoring == "pearson":
+            return score_mixture(self.mixture, varying, scorer)
         levels = iter(level)
         return score_mixture(self.mixture, varying, lambda predicted: scorer(predicted.add_(next(levels))))
 
     def _shrinkage(self, basis: FoldBasis, alphas: Sequence[float]) -> torch.Tensor:
-        """1 / (eigenvalue + alpha), (n_alphas, p)."""
-        return torch.stack([1 / (basis.eigenvalues + a) for a in alphas]).to(basis.vectors.dtype)
+        """1 / (eigenvalue + alpha) in the unit of the score, (n_alphas, p)."""
+        shrinkage = [self._unit(a) / (basis.eigenvalues + a) for a in alphas]
+        return torch.stack(shrinkage).to(basis.vectors.dtype)
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         _, whole = self._sums(block)

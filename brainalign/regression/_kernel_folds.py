@@ -18,9 +18,11 @@ from brainalign.errors import InputError
 from brainalign.regression._folds import Fold
 from brainalign.regression._scoring import MeanOverFolds, fold_scorer
 
-# below this ratio of penalty to largest eigenvalue float32 would lose the digits of a
-# score, and the inverse is taken in float64
-_SAFE_RATIO = 1e-3
+# outside of these ratios of penalty to largest eigenvalue float32 would lose the digits of a
+# score (below) or of a prediction beside the mean (above): the inverse is taken in float64
+_SAFE_RATIO = (1e-3, 1e2)
+# far above, the inverse of all rows is nothing but 1 / alpha: the training rows are factored
+_FAR = 1e8
 
 
 class KernelFolds:
@@ -80,30 +82,47 @@ class KernelFolds:
             inverse.addr_(axis, axis, alpha=-1 / (1 + alpha / self.size))
         return inverse
 
-    def operators(self, alpha: float, inverse: torch.Tensor | None = None) -> list[torch.Tensor]:
+    def operators(self, alpha: float) -> list[torch.Tensor]:
         """One matrix per fold, (n_test, n_train): predictions of the test rows from ``Y[train]``.
 
         They are those of ridge with penalty `alpha` refitted on the training rows of the fold.
         """
-        if inverse is None and not all(self._few_remain(fold) for fold in self.folds):
-            inverse = self.inverse(alpha)
-        return [self._operator(alpha, fold, inverse) for fold in self.folds]
+        parts = zip(self.centred_operators(alpha), self.folds, strict=True)
+        return [(part + self.share(fold)).to(self.dtype) for part, fold in parts]
 
-    def _few_remain(self, fold: Fold) -> bool:
-        return self.factored or 2 * len(fold.absent) > len(self.kernel)
+    def share(self, fold: Fold) -> torch.Tensor:
+        """Weights of the training rows in their mean, (n_train,); zero without an intercept."""
+        weights = self.root[fold.train].square()
+        return weights / weights.sum() if self.axis is not None else torch.zeros_like(weights)
 
-    def _operator(self, alpha: float, fold: Fold, inverse: torch.Tensor | None) -> torch.Tensor:
-        if inverse is None or self._few_remain(fold):
-            return self._factored(alpha, fold)
+    def centred_operators(self, alpha: float) -> list[torch.Tensor]:
+        """As `operators`, for the prediction less the mean of the training rows; float64.
+
+        Apart from that mean nothing is lost at penalties far above the spectrum, whose
+        predictions are small beside it.
+        """
+        factored = [self._factors(fold, alpha) for fold in self.folds]
+        inverse = None if all(factored) else self.inverse(alpha)
+        return [
+            self.factored_operator(alpha, fold) if inverse is None or alone else self._operator(fold, inverse)
+            for fold, alone in zip(self.folds, factored, strict=True)
+        ]
+
+    def _factors(self, fold: Fold, alpha: float) -> bool:
+        """Whether the training rows of a fold are factored instead of using the inverse of all."""
+        few_remain = 2 * len(fold.absent) > len(self.kernel)
+        return self.factored or few_remain or alpha / self.size > _FAR * self.largest
+
+    def _operator(self, fold: Fold, inverse: torch.Tensor) -> torch.Tensor:
         root = self.root.to(inverse.dtype)
         block = inverse[fold.absent]
         left, right = block[:, fold.absent], block[:, fold.train]
         # a small inverse and a product: triangular solves of many columns are slower
         solved = spd_inverse(left)[fold.where] @ (right * root[fold.train])
-        return -(solved / root[fold.test, None]).to(self.dtype)
+        return -(solved / root[fold.test, None]).to(torch.float64) - self.share(fold)
 
-    def _factored(self, alpha: float, fold: Fold) -> torch.Tensor:
-        """The same from the training rows alone: cheaper where they are the smaller part."""
+    def factored_operator(self, alpha: float, fold: Fold) -> torch.Tensor:
+        """The centred operator of one fold from its training rows alone, (n_test, n_train) float64."""
         train, test = fold.train, fold.test
         root, n = self.root, len(self.kernel)
         rows, shift = self.kernel[train], alpha / self.size
@@ -111,7 +130,7 @@ class KernelFolds:
         other = self.kernel[test][:, train] * (1 / root[test])[:, None]
         if self.axis is None:
             seen = seen + shift * torch.eye(len(train), dtype=torch.float64, device=seen.device)
-            return (cholesky_solve(seen, other.T).T * root[train]).to(self.dtype)
+            return cholesky_solve(seen, other.T).T * root[train]
         seen = seen - torch.outer(self.axis[train], self.axis[train])
         other = other - torch.outer(self.axis[test] / root[test], self.axis[train])
         # centre by the weighted mean of the training rows
@@ -126,9 +145,7 @@ class KernelFolds:
         seen.addr_(axis, axis, alpha=n / len(train))
         seen.diagonal().add_(shift)
         operator = cholesky_solve(seen, other.T).T * root[train]
-        # the mean of the training rows is predicted where nothing else is known
-        rest = (1 - operator.sum(1)) / root[train].square().sum()
-        return (operator + torch.outer(rest, root[train].square())).to(self.dtype)
+        return operator - torch.outer(operator.sum(1), self.share(fold))
 
     def dual_weights(self, alpha: float, Y: torch.Tensor) -> torch.Tensor:
         """Dual weights (n, t) of all rows for one penalty; `Y` (n, t) not weighted.
@@ -141,7 +158,7 @@ class KernelFolds:
     def _shifted(self, alpha: float) -> torch.Tensor:
         """Kernel plus penalty, in float32 where that keeps the digits of a score."""
         shift = alpha / self.size
-        safe = shift > _SAFE_RATIO * self.largest
+        safe = _SAFE_RATIO[0] * self.largest < shift < _SAFE_RATIO[1] * self.largest
         matrix = self.kernel.to(self.dtype if safe else torch.float64, copy=True)
         matrix.diagonal().add_(shift)
         return matrix
@@ -219,11 +236,11 @@ def spd_inverse(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def largest_eigenvalue(matrix: torch.Tensor) -> float:
-    """Largest eigenvalue of a symmetric positive semi-definite matrix, within a factor of 2."""
+    """Largest eigenvalue of a symmetric positive semi-definite matrix, from below, within a few per cent."""
     generator = torch.Generator().manual_seed(0)
     vector = torch.randn(len(matrix), generator=generator, dtype=torch.float64).to(matrix)
     size = 0.0
-    for _ in range(20):
+    for _ in range(60):
         vector = matrix @ (vector / vector.norm())
         size = float(vector.norm())
         if size == 0:

@@ -39,6 +39,11 @@ class Path(Protocol):
     def forget(self) -> None:
         """Let go of what is kept of the last block."""
 
+    def audit(
+        self, number: int, block: Block, alphas: Sequence[float], columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Scores of one fold at all `alphas`, nothing combined, (n_alphas, len(columns))."""
+
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         """Weights of the block for one penalty per column (w,): (p, w) primal or (n, w) dual."""
 
@@ -54,9 +59,12 @@ class KernelPath:
         self.mixture: Mixture | None = None
         self.stacks: list[torch.Tensor] = []
         self.factors: dict[float, torch.Tensor] = {}
+        self.audited: torch.Tensor | None = None
 
     def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
-        self.mixture, self.factors = mixture, {}
+        self.mixture, self.factors, self.audited = mixture, {}, None
+        if mixture is not None:
+            self.mixture = mixture.scaled([self._unit(alpha) for alpha in mixture.alphas])
         self.stacks = [
             torch.empty(
                 len(alphas), len(f.test), len(f.train), dtype=self.kernel.dtype, device=f.train.device
@@ -64,32 +72,56 @@ class KernelPath:
             for f in self.folds
         ]
         for a, alpha in enumerate(alphas):
-            for stack, operator in zip(self.stacks, self.kernel.operators(alpha), strict=True):
-                stack[a] = operator
+            for stack, operator in zip(self.stacks, self.kernel.centred_operators(alpha), strict=True):
+                stack[a] = operator * self._unit(alpha)
+
+    def _unit(self, alpha: float) -> float:
+        """What predictions are multiplied with: a correlation does not see their size, float32 does."""
+        return self.kernel.largest + alpha / self.kernel.size if self.scoring == "pearson" else 1.0
 
     def score(
         self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None = None
     ) -> torch.Tensor:
-        fold, stack = self.folds[number], self.stacks[number]
-        values = block.values if columns is None else block.values[:, columns]
-        flat = block.flat(fold.test)
-        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat if columns is None else flat[columns])
+        stack = self.stacks[number]
         if len(which) != len(stack):
             stack = stack[list(which)]
-        predicted = stack.reshape(-1, stack.shape[2]) @ values[fold.train]
-        predicted = predicted.view(len(stack), stack.shape[1], -1)
-        level = None
-        if self.mixture is not None and self.kernel.axis is not None:
-            share = self.kernel.root[fold.train].square().to(values.dtype)
-            level = (share / share.sum()) @ values[fold.train]
-        return score_mixture(self.mixture, predicted, scorer, level)
+        return self._score(number, block, stack, self.mixture, columns)
+
+    def audit(
+        self, number: int, block: Block, alphas: Sequence[float], columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Scores of one fold at all `alphas`, nothing combined, (n_alphas, len(columns))."""
+        if self.audited is None:
+            operators = (self.kernel.factored_operator(a, self.folds[number]) * self._unit(a) for a in alphas)
+            self.audited = torch.stack([operator.to(self.kernel.dtype) for operator in operators])
+        return self._score(number, block, self.audited, None, columns)
+
+    def _score(
+        self,
+        number: int,
+        block: Block,
+        stack: torch.Tensor,
+        mixture: Mixture | None,
+        columns: torch.Tensor | None,
+    ) -> torch.Tensor:
+        fold = self.folds[number]
+        values = block.values if columns is None else block.values[:, columns]
+        flat = block.flat(fold.test)
+        flat = flat if columns is None else flat[columns]
+        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat)
+        training = values[fold.train]
+        predicted = (stack.reshape(-1, stack.shape[2]) @ training).view(len(stack), stack.shape[1], -1)
+        if self.scoring == "pearson":
+            return score_mixture(mixture, predicted, scorer)
+        level = self.kernel.share(fold).to(values.dtype) @ training
+        return score_mixture(mixture, predicted, lambda part: scorer(part.add_(level)))
 
     def forget(self) -> None:
         """Nothing is kept of a block."""
 
     def prepare_refit(self, alphas: Sequence[float]) -> None:
         """Factor the system of these penalties; `refit` then serves the targets that chose one of them."""
-        self.stacks = []
+        self.stacks, self.audited = [], None
         self.factors = {alpha: self.kernel.factor(alpha) for alpha in alphas}
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
@@ -107,21 +139,15 @@ def score_mixture(
     mixture: Mixture | None,
     predicted: torch.Tensor,
     scorer: Callable[[torch.Tensor], torch.Tensor],
-    level: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Scores of predictions (q, n_test, w), those of combined penalties included.
+    """Scores of predictions (q, n_test, w) less the training mean, those of combined penalties included.
 
-    `level` (w,) is the training mean where the predictions include it: it is not shrunk.
+    The scorer is called once per penalty, in their order, and may overwrite what it is given.
     """
     if mixture is None:
         return torch.stack([scorer(one) for one in predicted])
     flat = predicted.reshape(len(predicted), -1)
-    # combinations first: the scorer overwrites what it is given
-    combined = {}
-    for a in mixture.combined:
-        combined[a] = (mixture.weights[a].to(flat) @ flat).view(predicted.shape[1:])
-        if level is not None:
-            combined[a] += (1 - mixture.weights[a].sum()).to(level) * level
+    combined = {a: (mixture.weights[a].to(flat) @ flat).view(predicted.shape[1:]) for a in mixture.combined}
     nodes = iter(predicted)
     return torch.stack(
         [scorer(combined[a]) if a in combined else scorer(next(nodes)) for a in range(mixture.n_alphas)]
@@ -160,7 +186,8 @@ class EigenPath:
     def _project(self, block: Block) -> torch.Tensor:
         """The targets in the basis of the eigenvectors, (m, w); once per block."""
         if self.opened is None or self.opened[0] is not block:
-            values = block.values
+            # a prediction is the response less its error: small ones keep digits in float64 only
+            values = block.values if self.single else block.values.to(torch.float64)
             root = self.kernel.root.to(values.dtype)[:, None]
             self.opened = (block, self.vectors.T.to(values.dtype) @ (values * root))
         return self.opened[1]
@@ -169,21 +196,31 @@ class EigenPath:
         self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None = None
     ) -> torch.Tensor:
         fold = self.folds[number]
-        values = block.values if columns is None else block.values[:, columns]
-        flat = block.flat(fold.test)
-        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat if columns is None else flat[columns])
-        projected = self._project(block)
-        projected = projected if columns is None else projected[:, columns]
+        values, projected, flat = block.values, self._project(block), block.flat(fold.test)
+        if columns is not None:
+            values, projected, flat = values[:, columns], projected[:, columns], flat[columns]
+        observed = values[fold.test].to(torch.float64)
+        projected = projected.to(torch.float64)
+        scorer = fold_scorer(self.scoring, observed, flat=flat)
         left = self.vectors[fold.absent]
-        root = self.kernel.root[fold.absent].to(values.dtype)[:, None]
+        root = self.kernel.root[fold.absent, None]
         out = []
         for a in which:
-            shrink = 1 / (self.eigenvalues + self.shifts[a])
-            shrunk = left * shrink
-            errors = (shrunk.to(values.dtype) @ projected).to(torch.float64)
-            errors = cholesky_solve(shrunk @ left.T, errors).to(values.dtype)
-            out.append(scorer(values[fold.test] - (errors / root)[fold.where]))
+            if self.scoring == "pearson" and self.shifts[a] > 1e6 * self.kernel.largest:
+                operator = self.kernel.factored_operator(self.shifts[a] * self.kernel.size, fold)
+                predicted = (operator * self.shifts[a]) @ values[fold.train].to(torch.float64)
+            else:
+                shrunk = left / (self.eigenvalues + self.shifts[a])
+                errors = cholesky_solve(shrunk @ left.T, shrunk @ projected)
+                predicted = observed - (errors / root)[fold.where]
+            out.append(scorer(predicted))
         return torch.stack(out)
+
+    def audit(
+        self, number: int, block: Block, alphas: Sequence[float], columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Scores of one fold at all `alphas`: this path combines none."""
+        return self.score(number, block, range(len(alphas)), columns)
 
     def score_all(self, block: Block, which: Sequence[int]) -> torch.Tensor:
         """Mean over folds of one row each, (len(which), w): leave-one-out by its closed form."""
@@ -201,6 +238,8 @@ class EigenPath:
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         shift = (alphas / self.kernel.size).to(torch.float64)
-        shrunk = self._project(block) / (self.eigenvalues[:, None] + shift).to(block.values.dtype)
+        projected = self._project(block)
+        shrunk = projected / (self.eigenvalues[:, None] + shift).to(projected.dtype)
         out = self.vectors.to(shrunk.dtype) @ shrunk
-        return out * (self.kernel.root / self.kernel.size).to(out.dtype)[:, None]
+        out = out * (self.kernel.root / self.kernel.size).to(out.dtype)[:, None]
+        return out.to(block.values.dtype)

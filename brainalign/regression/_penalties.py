@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from brainalign.errors import InputError
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-# penalties whose predictions are a combination of others to this relative error are combined
-_COMBINED = 1e-10
+# penalties whose predictions are a combination of others to this relative error are combined:
+# to rounding in an exact search, to about a thousandth of a prediction in an adaptive one (the
+# error is a norm over 400 eigenvalues; a single one is up to twenty times smaller)
+COMBINED = 1e-10
+COMBINED_ADAPTIVE = 0.002
 # scores that differ by less are equal: the larger penalty is taken
 _TIE = 1e-10
 
@@ -68,9 +71,19 @@ class Mixture:
     def n_alphas(self) -> int:
         return len(self.alphas)
 
+    def scaled(self, factors: Sequence[float]) -> Mixture:
+        """The same for predictions multiplied by a factor per penalty, (n_alphas,)."""
+        size = torch.as_tensor(factors, dtype=torch.float64, device=self.weights.device)
+        return replace(self, weights=self.weights * size[:, None] / size[self.nodes])
+
 
 def combine_penalties(
-    alphas: Sequence[float], low: float, high: float, device: torch.device
+    alphas: Sequence[float],
+    low: float,
+    high: float,
+    device: torch.device,
+    *,
+    tolerance: float = COMBINED,
 ) -> Mixture | None:
     """Find penalties whose predictions follow from those of others, to rounding.
 
@@ -78,6 +91,7 @@ def combine_penalties(
     l, which lie between `low` and `high` in every fold. Far outside of the spectrum these
     functions are nearly proportional: grids of many decades hold few different ones. Nodes
     and combinations come from one pivoted QR decomposition on a dense grid of eigenvalues.
+    What they leave of the other functions, as a norm over that grid, stays below `tolerance`.
     Returns None where nothing can be combined.
     """
     grid = np.asarray(alphas, dtype=np.float64)
@@ -94,7 +108,7 @@ def combine_penalties(
     triangle = qr(shrinkage[pivots].T, mode="r")[0][: len(grid)]
     # what the first nodes leave of the others, as a bound on every eigenvalue of the curve
     left = [np.sqrt((triangle[q:, q:] ** 2).sum(0)).max() for q in range(1, len(grid))]
-    count = 1 + next((q for q, error in enumerate(left) if error < _COMBINED), len(grid))
+    count = 1 + next((q for q, error in enumerate(left) if error < tolerance), len(grid))
     if count >= len(grid):
         return None
     solved = solve_triangular(triangle[:count, :count], triangle[:count, count:])

@@ -1,4 +1,4 @@
-"""Search over penalties: every penalty for every target, or a walk with an audit."""
+"""Search over penalties: scores of the grid, and the audit of an adaptive search."""
 
 from __future__ import annotations
 
@@ -23,105 +23,59 @@ def score_grid(path: Path, block: Block, n_prepared: int, n_scores: int) -> torc
     return mean.mean()
 
 
-class Walk:
-    """Walk to the best penalty of each target, starting from the scores of one fold.
+class Audit:
+    """What an adaptive search may have missed, judged on a random sample of targets.
 
-    All penalties are scored on the largest fold; the best of them and its neighbours are
-    then scored on all folds, and so on along the grid until both neighbours of the best
-    are lower (or there is none). A target with two maxima may end on the lower one: a
-    random sample of targets is therefore scored at all penalties, and `audit` says how
-    many of these the walk had right and by how much it was wrong.
+    On one fold the audited targets are scored at every penalty, nothing combined. The largest
+    difference from the combined scores bounds the loss of a target whose best penalty was
+    missed: at most twice that difference. A target is verified where its best score
+    exceeds that of every other penalty by more.
     """
 
-    def __init__(
-        self, path: Path, alphas: FloatArray, *, audited: np.ndarray[Any, Any], squared_unit: bool = False
-    ) -> None:
-        self.path, self.alphas = path, alphas
-        # equal penalties have one rank: a step goes past all of them
-        self.rank = np.unique(alphas, return_inverse=True)[1]
-        self.audited, self.squared_unit = audited, squared_unit
-        self.first = int(np.argmax([len(f.test) for f in path.folds]))
-        self.n_evaluated = 0
-        self.regrets: list[FloatArray] = []
-        self.equal: list[np.ndarray[Any, Any]] = []
-        self.n_targets = 0
+    def __init__(self, path: Path, alphas: FloatArray, *, audited: np.ndarray[Any, Any]) -> None:
+        self.path, self.alphas, self.audited = path, alphas, audited
+        self.number = int(np.argmax([len(f.test) for f in path.folds]))
+        self.errors: list[FloatArray] = []
+        self.equal: list[FloatArray] = []
+        self.margins: list[FloatArray] = []
 
-    def score(self, block: Block) -> torch.Tensor:
-        """Scores (n_alphas, w) float64; NaN where a penalty was not needed."""
-        n_alphas, width = len(self.alphas), block.values.shape[1]
-        device = block.values.device
-        mean = MeanOverFolds((n_alphas, width), device)
-        mean.add(self.path.score(self.first, block, range(n_alphas), None))
+    def add(self, block: Block, scores: torch.Tensor, n_prepared: int) -> None:
+        """Take the mean scores of a block, (n_alphas, w), and check the audited targets of it."""
         usable = block.codes == 0
         usable[block.width :] = False
-        done = torch.zeros(n_alphas, width, dtype=torch.bool, device=device)
-        best = best_penalty(mean.mean(), self.alphas, per_target=True)
-        wanted = self._around(best, usable, done)
-        wanted[:, usable & (best < 0)] = True  # without a score on the first fold: all penalties
-        while bool(wanted.any()):
-            self._evaluate(block, mean, wanted)
-            done |= wanted
-            current = torch.where(done, mean.mean(), torch.nan)
-            wanted = self._around(best_penalty(current, self.alphas, per_target=True), usable, done)
-        n_evaluated = int(done.sum())
-        self._check(block, mean, done, usable)
-        # last: a block that ran out of memory is scored again, in halves
-        self.n_evaluated += n_evaluated
-        self.n_targets += int(usable.sum())
-        return torch.where(done, mean.mean(), torch.nan)
-
-    def _around(self, best: torch.Tensor, usable: torch.Tensor, done: torch.Tensor) -> torch.Tensor:
-        """Which penalties are still to be scored: the best and its neighbours, (n_alphas, w)."""
-        rank = torch.as_tensor(self.rank, device=best.device)
-        near = (rank[:, None] - rank[best]).abs() <= 1
-        return near & (usable & (best >= 0)) & ~done
-
-    def _evaluate(self, block: Block, mean: MeanOverFolds, wanted: torch.Tensor) -> None:
-        """Score the wanted penalties on all folds but the first."""
-        for a in torch.nonzero(wanted.any(1)).flatten().tolist():
-            columns = torch.nonzero(wanted[a]).flatten()
-            for number in range(len(self.path.folds)):
-                if number != self.first:
-                    found = self.path.score(number, block, [a], columns)
-                    mean.add(found[0], (a, columns))
-
-    def _check(self, block: Block, mean: MeanOverFolds, done: torch.Tensor, usable: torch.Tensor) -> None:
-        """Score the audited targets of this block at every penalty; keep what the walk lost."""
+        usable &= torch.isfinite(scores).all(0)
+        top = scores[:, usable].topk(min(2, len(scores)), dim=0).values
+        margins = (top[0] - top[-1]).cpu().numpy()
         inside = (self.audited >= block.columns.start) & (self.audited < block.columns.stop)
-        columns = torch.as_tensor(self.audited[inside] - block.columns.start, device=done.device)
+        columns = torch.as_tensor(self.audited[inside] - block.columns.start, device=scores.device)
         columns = columns[usable[columns]]
         if not len(columns):
+            self.margins.append(margins)
             return
-        walked = torch.where(done, mean.mean(), -torch.inf)[:, columns]
-        wanted = torch.zeros_like(done)
-        wanted[:, columns] = True
-        self._evaluate(block, mean, wanted & ~done)
-        full = mean.mean()[:, columns]
-        lost = full.amax(0) - walked.amax(0)
-        same = _choice(walked, self.alphas) == _choice(full, self.alphas)
-        self.equal.append(same[torch.isfinite(lost)].cpu().numpy())
-        self.regrets.append((lost * block.scale[columns] ** 2 if self.squared_unit else lost).cpu().numpy())
-        done[:, columns] = True
+        found = self.path.score(self.number, block, range(n_prepared), columns).to(torch.float64)
+        exact = self.path.audit(self.number, block, self.alphas.tolist(), columns).to(torch.float64)
+        known = torch.isfinite(exact).all(0) & torch.isfinite(found).all(0)
+        found, exact = found[:, known], exact[:, known]
+        self.errors.append((found - exact).abs().amax(0).cpu().numpy())
+        chosen = [best_penalty(part, self.alphas, per_target=True) for part in (found, exact)]
+        self.equal.append((chosen[0] == chosen[1]).cpu().numpy())
+        self.margins.append(margins)  # last: a block without memory is computed again in halves
 
-    def audit(self) -> dict[str, float | int]:
-        """What the walk cost, and how far it may be believed."""
-        regrets = np.concatenate(self.regrets) if self.regrets else np.zeros(0)
-        regrets = regrets[np.isfinite(regrets)]
-        n = len(regrets)
+    def result(self, n_targets: int, n_computed: int) -> dict[str, float | int]:
+        """The audit in figures, for `search_audit_`."""
+        errors, equal, margins = (
+            np.concatenate(part) if part else np.zeros(0) for part in (self.errors, self.equal, self.margins)
+        )
+        bound = 2 * float(errors.max()) if len(errors) else float("nan")
         return {
-            "n_targets": self.n_targets,
-            "evaluations_per_target": self.n_evaluated / max(1, self.n_targets),
-            "n_audited": n,
-            "share_audited": n / max(1, self.n_targets),
-            "share_equal": float(np.concatenate(self.equal).mean()) if n else float("nan"),
-            "regret_bound": float(regrets.max()) if n else float("nan"),
-            # none of n random targets lies beyond the bound: 95 % sure of at most 3 / n of all
-            "share_beyond_bound": min(1.0, 3 / n) if n else 1.0,
+            "penalties_computed": n_computed,
+            "penalties": len(self.alphas),
+            "n_audited": len(errors),
+            "share_audited": len(errors) / max(1, n_targets),
+            "share_equal": float(equal.mean()) if len(equal) else float("nan"),
+            "regret_bound": bound,
+            "share_verified": float((margins > bound).mean()) if len(margins) else float("nan"),
         }
-
-
-def _choice(scores: torch.Tensor, alphas: FloatArray) -> torch.Tensor:
-    return best_penalty(scores, alphas, per_target=True)
 
 
 def audited_targets(n_targets: int) -> np.ndarray[Any, Any]:

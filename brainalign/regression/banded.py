@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +12,15 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from brainalign import __version__
 from brainalign._checks import one_of
 from brainalign._linalg import full_precision
 from brainalign.errors import InputError, ShapeError
-from brainalign.regression._banded_build import Built, build, coefficients
+from brainalign.regression._banded_build import Built, build
 from brainalign.regression._banded_candidates import check_candidates, check_concentration, draw_candidates
-from brainalign.regression._banded_checkpoint import Journal, digest
+from brainalign.regression._banded_checkpoint import Journal, identity
 from brainalign.regression._banded_errors import flat_in_folds
 from brainalign.regression._banded_input import KERNELS, band_columns, check_kernels, join_bands
+from brainalign.regression._banded_results import Results
 from brainalign.regression._banded_search import search
 from brainalign.regression._banded_visits import Plan
 from brainalign.regression._banded_walk import Standing
@@ -28,7 +28,7 @@ from brainalign.regression._base import Problem, TargetwiseRegressor
 from brainalign.regression._folds import Fold, resolve_folds
 from brainalign.regression._penalties import check_alphas, penalty_grid
 from brainalign.regression._scoring import SCORINGS
-from brainalign.regression._sources import NO_SCORE, to_result
+from brainalign.regression._sources import NO_SCORE
 
 _SCREENING_ROWS = 250
 _ROUNDS = 3
@@ -128,10 +128,11 @@ class BandedRidgeCV(TargetwiseRegressor):
 
     Notes
     -----
-    With fewer features than samples the Gram matrix of each fold is gathered once and scaled for
-    each gamma (p x p); else the kernels of the bands are (n x n), and the errors of the rows F
-    that a fold leaves out are ``(M_FF)^-1 (M Y)_F`` with M = (sum_j gamma_j K_j + alpha I)^-1
-    projected off the intercept (Liland, Skogholt & Indahl 2022, arXiv:2211.15128).
+    With few features the Gram matrix of each fold is gathered once and scaled for each gamma (p x
+    p); where that needs more operations (p >= n, or many folds) the bands become kernels (n x n),
+    and the errors of the rows F that a fold leaves out are ``(M_FF)^-1 (M Y)_F`` with M =
+    (sum_j gamma_j K_j + alpha I)^-1 projected off the intercept (Liland, Skogholt & Indahl
+    2022, arXiv:2211.15128).
 
     Refinement: the derivative of M by log gamma_j is ``-M (gamma_j K_j) M`` (compare the
     hyper-gradient of Dupre la Tour et al. 2022, appendix; here it is exact, by the formula for
@@ -144,9 +145,11 @@ class BandedRidgeCV(TargetwiseRegressor):
     Departures from the papers: band weights per target in the primal form too; the score is r2,
     Pearson r or the squared error; weights 0 are allowed; candidates are halved.
 
-    Cost of one gamma and penalty: n^3 + 2 n^2 t (dual), k (p^3 / 3 + 2 p^2 t + 2 n p t / k)
-    (primal, k folds); of a gradient 2 n^2 t (2 + (n_bands - 1) k) (dual). Memory: X once more,
-    (n_bands + 3) n^2 (dual) or (k + 2) p^2 (primal), and 3 n t, in the dtype of the input.
+    Cost of one gamma and penalty: n^3 + 2 n^2 t (dual), k (p^3 + 2 p^2 t) + 2 n p t (primal, k
+    folds); of a gradient 2 n^2 t (2 + (n_bands - 1) k) (dual). Up to 20 penalties are evaluated
+    for the first candidate, about 4 per candidate on one fold, and 5 per survivor and cluster
+    for a part of the targets. Memory: X three times, (n_bands + 20) n^2 (dual) or 2 (k + 1) p^2
+    float64 (primal), 4 n t, and blocks of 256 MB.
 
     Examples
     --------
@@ -165,6 +168,8 @@ class BandedRidgeCV(TargetwiseRegressor):
     coef_: Any
     dual_coef_: Any
     intercept_: Any
+    band_weights_: Any
+    band_scales_: Any
 
     def __init__(
         self,
@@ -228,6 +233,7 @@ class BandedRidgeCV(TargetwiseRegressor):
     def _fit(self, problem: Problem, widths: list[int] | None, folds: list[Fold]) -> None:
         self.band_columns_ = band_columns(self.bands, widths, int(problem.X.shape[1]))
         columns = [torch.as_tensor(band, device=problem.device) for band in self.band_columns_]
+        draws = self._draw(len(columns), len(folds))
         # targets without a fit do not reach the search: the others cannot depend on them
         usable = torch.nonzero(problem.usable).flatten()
         kept = replace(problem, Y=problem.Y[:, usable])
@@ -243,14 +249,15 @@ class BandedRidgeCV(TargetwiseRegressor):
         )
         scored = torch.nonzero(built.form.held_out.count > 0).flatten()
         self._code_unscored(problem, usable, built.form.held_out.count)
-        plan = self._plan(kept, built, folds, scored)
+        plan = self._plan(kept, built, folds, scored, draws)
         standing = Standing.empty(built.form, scored, pooled=not self.alpha_per_target)
-        journal = Journal(self.checkpoint, self._identity(kept, folds, plan), standing)
+        journal = Journal(self.checkpoint, lambda: self._identity(kept, folds, plan), standing)
         scores = plan.candidates.new_full((len(plan.candidates), len(standing.score)), torch.nan)
         if len(scored):
             scores = search(built.form, standing, plan, journal.step)
-        self._keep(problem, usable[scored], built, plan, standing, scores)
-        self._keep_fit(problem, usable[scored], built, columns, standing)
+        results = Results(problem, usable[scored], built, columns, standing)
+        for name, value in (results.chosen(plan.alphas, scores) | results.fitted()).items():
+            setattr(self, name, value)
         journal.finish()
 
     def _code_unscored(self, problem: Problem, usable: torch.Tensor, count: torch.Tensor) -> None:
@@ -259,11 +266,23 @@ class BandedRidgeCV(TargetwiseRegressor):
         codes[usable[count == 0]] = NO_SCORE
         self._keep_codes(codes)
 
-    def _plan(self, problem: Problem, built: Built, folds: list[Fold], scored: torch.Tensor) -> Plan:
+    def _draw(self, n_bands: int, n_folds: int) -> tuple[int, list[int]]:
+        """Draw the candidates, a seed and an order of the folds; refuse options before any work."""
+        self._rounds()
         random = check_random_state(self.random_state)
-        seed, order = int(random.randint(2**31 - 1)), random.permutation(len(folds))
+        seed, order = int(random.randint(2**31 - 1)), random.permutation(n_folds)
+        self.candidates_ = self._candidates(n_bands, random)
+        return seed, order.tolist()
+
+    def _plan(
+        self,
+        problem: Problem,
+        built: Built,
+        folds: list[Fold],
+        scored: torch.Tensor,
+        draws: tuple[int, list[int]],
+    ) -> Plan:
         self.alphas_ = penalty_grid(self.alphas, built.penalty_unit)
-        self.candidates_ = self._candidates(built.form.n_bands, random)
         unit = torch.ones(len(scored), dtype=torch.float64, device=problem.device)
         if self.scoring == "neg_mean_squared_error":
             unit = built.form.Y[:, scored].double().square().sum(0) / problem.weights.sum()
@@ -272,8 +291,8 @@ class BandedRidgeCV(TargetwiseRegressor):
             candidates=torch.as_tensor(self.candidates_, device=problem.device),
             halving=self.halving,
             rounds=self._rounds(),
-            folds=_screening_folds(order.tolist(), folds),
-            seed=seed,
+            folds=_screening_folds(draws[1], folds),
+            seed=draws[0],
             unit=unit if self.alpha_per_target else unit.mean(0, keepdim=True),
         )
 
@@ -286,15 +305,12 @@ class BandedRidgeCV(TargetwiseRegressor):
     def _candidates(self, n_bands: int, random: np.random.RandomState) -> FloatArray:
         if self.candidates is not None:
             return check_candidates(self.candidates, n_bands)
-        if self.n_candidates < 1:
-            raise InputError(f"n_candidates={self.n_candidates!r}; expected at least 1")
+        if not isinstance(self.n_candidates, (int, np.integer)) or self.n_candidates < 1:
+            raise InputError(f"n_candidates={self.n_candidates!r}; expected a number of at least 1")
         return draw_candidates(n_bands, self.n_candidates, check_concentration(self.concentration), random)
 
     def _identity(self, problem: Problem, folds: list[Fold], plan: Plan) -> dict[str, str]:
         """Everything that the search depends on, as text."""
-        if self.checkpoint is None:
-            return {}
-        rows = [part.cpu().numpy() for fold in folds for part in (fold.train, fold.test)]
         options = (
             "scoring",
             "kernel",
@@ -305,76 +321,9 @@ class BandedRidgeCV(TargetwiseRegressor):
             "halving",
         )
         return {
-            "X": digest(problem.X),
-            "y": digest(problem.Y),
-            "sample_weight": digest(problem.weights),
-            "cv": digest(np.concatenate([np.array([len(part) for part in rows]), *rows])),
-            "bands": digest(np.concatenate([np.append(band, -1) for band in self.band_columns_])),
-            "alphas": digest(np.array(plan.alphas)),
-            "candidates": digest(plan.candidates),
+            **identity(problem, self.band_columns_, folds, plan),
             **{name: repr(getattr(self, name)) for name in options},
-            "random_state": f"folds {plan.folds}, seed {plan.seed}",
-            "device": problem.device.type,
-            "versions": f"brainalign {__version__}, torch {torch.__version__}",
         }
-
-    def _keep(
-        self,
-        problem: Problem,
-        where: torch.Tensor,
-        built: Built,
-        plan: Plan,
-        standing: Standing,
-        scores: torch.Tensor,
-    ) -> None:
-        """Store what was chosen for the targets `where`, NaN for the others."""
-        t = len(problem.usable)
-        units = torch.zeros_like(where) if standing.pooled else standing.units
-        alphas = torch.as_tensor(plan.alphas, dtype=torch.float64, device=problem.device)
-
-        def spread(values: torch.Tensor) -> Any:
-            out = torch.full((*values.shape[:-1], t), torch.nan, dtype=torch.float64, device=problem.device)
-            out[..., where] = values[..., units]
-            return to_result(out, problem.as_torch)
-
-        self.band_scales_ = to_result(built.scale, problem.as_torch)
-        self.best_alphas_ = spread(alphas[standing.alpha])
-        self.best_scores_ = spread(standing.score)
-        self.band_weights_ = spread(standing.gamma.T)
-        self.candidate_scores_ = spread(scores)
-
-    def _keep_fit(
-        self,
-        problem: Problem,
-        where: torch.Tensor,
-        built: Built,
-        columns: list[torch.Tensor],
-        standing: Standing,
-    ) -> None:
-        """Store the coefficients (of kernels: the dual ones) and the intercept."""
-        t = len(problem.usable)
-        gamma = standing.gamma.expand(len(where), -1) if standing.pooled else standing.gamma
-        intercept = torch.full((t,), torch.nan, dtype=torch.float64, device=problem.device)
-        if built.kernel_means is not None:
-            n = len(self.band_columns_[0])
-            found = standing.weights * built.form.root[:, None].to(problem.dtype)
-            dual = torch.full((n, t), torch.nan, dtype=problem.dtype, device=problem.device)
-            dual[:, where] = 0
-            dual[torch.as_tensor(problem.rows, device=problem.device)[:, None], where] = found
-            offset = ((built.kernel_means @ found.double()) * (gamma * built.scale).T).sum(0)
-            self.dual_coef_ = to_result(dual[:, 0] if problem.one_d else dual, problem.as_torch)
-        else:
-            coef = torch.full((t, len(built.x_mean)), torch.nan, dtype=problem.dtype, device=problem.device)
-            coef[where] = coefficients(built, columns, standing.weights, gamma)
-            offset = coef[where].double() @ built.x_mean
-            self.coef_ = to_result(coef[0] if problem.one_d else coef, problem.as_torch)
-        intercept[where] = built.y_mean[standing.columns] - offset
-        single = problem.one_d and not problem.as_torch
-        self.intercept_ = (
-            float(intercept[0])
-            if single
-            else to_result(intercept[0] if problem.one_d else intercept, problem.as_torch)
-        )
 
     def predict(self, X: Any) -> Any:
         """Predict responses.
@@ -388,8 +337,11 @@ class BandedRidgeCV(TargetwiseRegressor):
         (n_new, n_targets), or (n_new,) after 1-D targets; NaN for targets without a fit
         """
         parts = self._contributions(X)
-        total = sum(parts[1:], parts[0])
-        return total + _like(self.intercept_, total)
+        total = next(parts)
+        for part in parts:
+            total += part
+        total += _like(self.intercept_, total)
+        return total
 
     def predict_bands(self, X: Any) -> Any:
         """Predict what each band contributes.
@@ -403,10 +355,10 @@ class BandedRidgeCV(TargetwiseRegressor):
         (n_bands, n_new, n_targets), or (n_bands, n_new) after 1-D targets. Their sum over bands
         is `predict` less the intercept. Contributions are not centred.
         """
-        parts = self._contributions(X)
+        parts = list(self._contributions(X))
         return torch.stack(parts) if isinstance(parts[0], torch.Tensor) else np.stack(parts)
 
-    def _contributions(self, X: Any) -> list[Any]:
+    def _contributions(self, X: Any) -> Iterator[Any]:
         check_is_fitted(self)
         joined, widths = join_bands(X, self.bands, self.kernel)
         expected = [len(band) for band in self.band_columns_]
@@ -417,15 +369,12 @@ class BandedRidgeCV(TargetwiseRegressor):
             gamma, scale = _like(self.band_weights_, joined), _like(self.band_scales_, joined)
             dual = _like(self.dual_coef_, joined)
             weight = gamma * scale[:, None]
-            return [
-                (joined[:, band] @ dual) * (weight[j, 0] if dual.ndim == 1 else weight[j])
-                for j, band in enumerate(self.band_columns_)
-            ]
+            for j, band in enumerate(self.band_columns_):
+                yield (joined[:, band] @ dual) * (weight[j, 0] if dual.ndim == 1 else weight[j])
+            return
         coef = _like(self.coef_, joined)
-        return [
-            joined[:, band] @ (coef[band] if coef.ndim == 1 else coef[:, band].T)
-            for band in self.band_columns_
-        ]
+        for band in self.band_columns_:
+            yield joined[:, band] @ (coef[band] if coef.ndim == 1 else coef[:, band].T)
 
 
 def _screening_folds(order: list[int], folds: list[Fold]) -> list[int]:

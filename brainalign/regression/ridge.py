@@ -43,8 +43,8 @@ class RidgeCV(CrossValidatedRidge):
     solver : ``"auto"``, ``"primal"``, ``"dual"``, ``"factored"`` or ``"eigen"``
         Automatic: the path that should take least time for the shape (see Notes).
     alpha_search : ``"grid"`` or ``"adaptive"``
-        Every penalty for every target, or a walk from the best penalty of one fold, with
-        an audit on a random sample of targets in `search_audit_`.
+        Every penalty exactly, or a part of them: the predictions of the others are
+        combined from these, to about a thousandth, and a random sample of targets is audited.
     alpha_per_target : bool
         One penalty per target, or one for all (highest mean score over targets).
     extend_alphas : bool
@@ -57,7 +57,7 @@ class RidgeCV(CrossValidatedRidge):
     ----------
     alphas_ : (n_alphas,) the penalties tried
     best_alphas_ : (n_targets,) the penalties chosen; NaN for a target without a fit
-    cv_scores_ : (n_alphas, n_targets) mean score over folds; NaN where the walk did not go
+    cv_scores_ : (n_alphas, n_targets) mean score over folds
     best_scores_ : (n_targets,) the score of the chosen penalty
     coef_ : (n_targets, n_features), or (n_features,) for 1-D targets
     intercept_ : (n_targets,) or float
@@ -65,9 +65,11 @@ class RidgeCV(CrossValidatedRidge):
     nan_codes_ : (n_targets,) 0 fitted, 1 NaN or infinite response, 2 constant response,
         3 constant in every test fold
     nan_reasons_ : dict reason -> number of targets without a fit
-    search_audit_ : dict or None: `share_audited`, `share_equal`, `regret_bound` (largest loss
-        of score in the audited targets; with 95 % confidence at most `share_beyond_bound` of
-        all targets lose more), `evaluations_per_target`
+    search_audit_ : dict or None: of an adaptive search `penalties_computed`; `share_equal` (of
+        the audited targets, on one fold, the same best penalty as in the exact grid);
+        `regret_bound` (twice the largest error of a score that the audit found: a target whose
+        best penalty was missed loses no more, squared errors in units of its scale squared);
+        `share_verified` (of all targets: the best score is ahead by more than that)
     plan_ : Plan of the fit
 
     Raises

@@ -161,7 +161,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
             self._written, self._writing = clock[0], 1.0
 
     monkeypatch.setattr(_banded_checkpoint.time, "monotonic", lambda: clock[0])
-    journal = Slow(tmp_path / "none.h5", {}, None)
+    journal = Slow(tmp_path / "none.h5", dict, None)
     for _ in range(30):
         clock[0] += 1.0
         journal.step(lambda: None)

@@ -11,9 +11,10 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
-from brainalign.regression._banded_build import build, coefficients
+from brainalign.regression._banded_build import _primal_is_cheaper, build, coefficients
 from brainalign.regression._banded_dual import DualBands
 from brainalign.regression._banded_errors import flat_in_folds
+from brainalign.regression._banded_factor import block_inverse, largest_eigenvalue, lifted_cholesky
 from brainalign.regression._banded_primal import PrimalBands
 from brainalign.regression._base import Problem
 from brainalign.regression._folds import make_fold
@@ -30,7 +31,7 @@ def problem(form, seed=0, t=3, dtype=torch.float64):
     X = rng.standard_normal((n, sum(widths))) * rng.uniform(0.5, 3, sum(widths)) + 2
     Y = X[:, :5] @ rng.standard_normal((5, t)) + 3 * rng.standard_normal((n, t)) + 7
     weights = rng.integers(1, 5, n).astype(float)
-    cuts = [*KFold(3).split(X), (np.arange(n // 2, n), np.arange(0, n // 3))]
+    cuts = [*KFold(3).split(X), (np.arange(n // 2, n), np.arange(n // 6, n // 3))]
     made = [make_fold(train, test, n) for train, test in cuts]
     tensors = [torch.as_tensor(a, dtype=dtype) for a in (X, Y)]
     usable = torch.ones(t, dtype=torch.bool)
@@ -164,3 +165,24 @@ def test_bands_of_one_scale_need_no_scaling():
         found = build(p, columns, folds, "r2", flat, intercept=True, precomputed=False, scale_bands=True)
         scores.append(found.form.at(GAMMA).fit(0.5 * found.penalty_unit).evaluate(torch.arange(3))[0])
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "t", "k", "primal"), [(900, 100, 50, 5, True), (900, 100, 50, 900, False)]
+)
+def test_form_with_fewer_operations_is_taken(n, p, t, k, primal):
+    """Few features take the primal form, unless many folds would each need a factor of their own."""
+    assert _primal_is_cheaper(n, p, t, k) == primal
+    assert not _primal_is_cheaper(p, n, t, 5)
+
+
+def test_matrices_that_rounding_made_indefinite():
+    """A singular block gets its pseudo-inverse, a slightly indefinite system a lifted factor."""
+    block = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    torch.testing.assert_close(block_inverse(block), torch.full((2, 2), 0.25))
+    line = torch.arange(1.0, 7.0, dtype=torch.float64)
+    system = torch.outer(line, line) - 1e-15 * torch.eye(6, dtype=torch.float64)
+    factor = lifted_cholesky(system.clone())
+    torch.testing.assert_close(factor @ factor.T, system, atol=1e-12, rtol=0)
+    assert largest_eigenvalue(torch.diag(torch.tensor([1.0, 5.0, 2.0]))) == pytest.approx(5, rel=1e-3)
+    assert largest_eigenvalue(torch.zeros(3, 3)) == 0

@@ -157,7 +157,10 @@ def test_tiny_penalties_and_two_rows():
         ({"scoring": "r3"}, InputError, "scoring='r3' is not one of"),
         ({"kernel": "linea"}, InputError, "kernel='linea' is not one of.*closest: 'linear'"),
         ({"alphas": [0.0]}, InputError, "alphas must be positive finite penalties"),
-        ({"n_candidates": 0}, InputError, "n_candidates=0; expected at least 1"),
+        ({"n_candidates": 0}, InputError, "n_candidates=0; expected a number of at least 1"),
+        ({"n_candidates": 2.5}, InputError, "n_candidates=2.5; expected a number"),
+        ({"refine": -1}, InputError, "refine=-1; expected True, False or a number of rounds"),
+        ({"refine": "yes"}, InputError, "refine='yes'; expected True"),
         ({"concentration": (0.1, -1)}, InputError, r"concentration=\(0.1, -1\); expected positive finite"),
         (
             {"candidates": [[1, 0, 0]]},

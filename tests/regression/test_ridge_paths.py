@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from ridge_cases import ALPHAS, KINDS, PATHS, SCORINGS, folds, problem, reference, refit_scores
+from ridge_cases import ALPHAS, KINDS, PATHS, SCORINGS, folds, problem, reference, refit_scores, score
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, PredefinedSplit, ShuffleSplit
 
@@ -15,6 +15,7 @@ from brainalign.errors import InputError, ShapeError
 from brainalign.regression import KernelRidgeCV, RidgeCV, smoother_matrices
 from brainalign.regression._penalties import best_penalty, combine_penalties
 from brainalign.regression._plan import Sizes, choose_path
+from brainalign.regression._scoring import fold_scorer
 
 LOO = "neg_mean_squared_error"
 
@@ -54,7 +55,9 @@ def test_scores_equal_refits_in_float32(path, kind):
         expected = reference(p, kind, weighted, intercept)[scoring]
         size = np.maximum(1, np.abs(expected))  # a squared error has the unit of the responses
         assert (np.abs(model.cv_scores_ - expected) / size).max() < 2e-4
-        assert model.coef_.dtype == model.intercept_.dtype == np.float32
+        # more columns than training rows: sums of products are taken in float64
+        squared = solver == "primal" and p >= min(len(train) for train, _ in folds(kind))
+        assert model.coef_.dtype == model.intercept_.dtype == (np.float64 if squared else np.float32)
         assert model.cv_scores_.dtype == np.float64
 
 
@@ -259,3 +262,15 @@ def test_linear_kernel_ridge_equals_ridge():
     kernel = KernelRidgeCV(ALPHAS, cv=folds("purged")).fit(X, Y, sample_weight=counts)
     np.testing.assert_allclose(kernel.cv_scores_, ridge.cv_scores_, atol=1e-9)
     np.testing.assert_allclose(kernel.predict(X), ridge.predict(X), atol=1e-8)
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_scores_of_tiny_responses_in_float32(scoring):
+    """Scores of one fold keep their value where squares of the responses leave the range of float32."""
+    rng = np.random.default_rng(0)
+    observed, predicted = rng.standard_normal((2, 30, 4))
+    expected = score(scoring, observed, predicted)
+    tiny = [torch.tensor(1e-13 * part, dtype=torch.float32) for part in (observed, predicted)]
+    found = fold_scorer(scoring, tiny[0])(tiny[1]).numpy()
+    size = 1e-26 if scoring == LOO else 1.0
+    np.testing.assert_allclose(found / size, expected, rtol=1e-4)
