@@ -101,9 +101,10 @@ def _create(lock: Path, content: str) -> bool:
     waiting = lock.parent / f".{uuid.uuid4().hex}.part"
     try:
         _write_new(waiting, content)
-        os.link(waiting, lock)
-    except FileExistsError:
-        return False
+        try:
+            os.link(waiting, lock)
+        except (FileExistsError, FileNotFoundError):  # not found: the holder cleared it away as a leftover
+            return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise

@@ -16,7 +16,7 @@ import pytest
 
 from brainalign.errors import DataNotFoundError, InputError, WriteError
 from brainalign.storage import lock
-from brainalign.storage.atomic import LOCK_NAME, folder_lock
+from brainalign.storage.atomic import LOCK_NAME, folder_lock, remove_leftovers
 from brainalign.storage.lock import holder_of
 
 
@@ -86,6 +86,21 @@ def test_taking_over_never_removes_a_fresh_lock(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="on host elsewhere"), folder_lock(tmp_path):
         pass
     assert "elsewhere" in file.read_text()
+
+
+def test_contender_whose_new_lock_is_cleared_away_is_refused_by_name(tmp_path, monkeypatch):
+    """The holder clears leftovers while another process is about to name its lock: that one hears who holds it."""
+    link = os.link
+
+    def cleared_first(source, target):
+        remove_leftovers(tmp_path)
+        link(source, target)
+
+    with folder_lock(tmp_path):
+        monkeypatch.setattr(lock.os, "link", cleared_first)
+        with pytest.raises(InputError, match=f"in use by process {os.getpid()}"), folder_lock(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lock_of_another_host_is_respected(tmp_path):
