@@ -138,7 +138,8 @@ class BlockwiseFit:
         n_computed = n if mixture is None else len(mixture.nodes)
         audit = None
         if self.adaptive:
-            audit = Audit(self.path, alphas, audited=audited_targets(self.targets.n_targets))
+            combined = [] if mixture is None else mixture.combined
+            audit = Audit(self.path, alphas, combined, audited=audited_targets(self.targets.n_targets))
         for start in range(0, n, size):
             group = alphas[start : start + size]
             self.path.prepare(group.tolist() if mixture is None else group[mixture.nodes].tolist(), mixture)
@@ -170,6 +171,10 @@ class BlockwiseFit:
         if isinstance(self.path, EigenPath):
             return None
         tolerance = COMBINED_ADAPTIVE if self.adaptive else COMBINED
+        if self.adaptive and isinstance(self.path, GramPath):
+            # with few features for the rows a penalty changes little, and scores differ by little
+            few = len(self.path.eigenvalues) / len(self.path.weights)
+            tolerance *= min(1.0, 2 * few) ** 2
         return combine_penalties(alphas.tolist(), *self.spectrum, self.targets.device, tolerance=tolerance)
 
     def _keep(self, out: torch.Tensor, block: Block, found: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ from brainalign.errors import InputError, ShapeError
 from brainalign.regression._base import TargetwiseRegressor
 from brainalign.regression._blockwise import AnyPath, BlockwiseFit
 from brainalign.regression._folds import Fold, resolve_folds
-from brainalign.regression._kernel_folds import KernelFolds, smallest_eigenvalue
+from brainalign.regression._kernel_folds import KernelFolds, low_eigenvalue, smallest_eigenvalue
 from brainalign.regression._paths import EigenPath, KernelPath
 from brainalign.regression._penalties import check_alphas, grid_edges, penalty_grid
 from brainalign.regression._plan import Plan, Sizes, fold_sizes, make_plan
@@ -25,6 +25,7 @@ from brainalign.regression._scoring import SCORINGS
 from brainalign.regression._sources import Block, Targets, compute_dtype, is_lazy
 
 SEARCHES = ("grid", "adaptive")
+_LEFT_OUT = 0.05
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class CrossValidatedRidge(TargetwiseRegressor):
 
     def _fit_blocks(self, setup: Setup, path: AnyPath, targets: Any, write: Any) -> None:
         """Run the search and the refit, and keep what they found."""
-        spectrum, trace = spectrum_of(path)
+        spectrum, trace = spectrum_of(path, adaptive=self.alpha_search == "adaptive")
         done = BlockwiseFit(
             path,
             targets,
@@ -213,13 +214,17 @@ class CrossValidatedRidge(TargetwiseRegressor):
             setattr(self, name, torch.as_tensor(values, device=setup.device) if setup.as_torch else values)
 
 
-def spectrum_of(path: AnyPath) -> tuple[tuple[float, float], float]:
-    """Bounds of the eigenvalues of every fold, and trace(K)."""
+def spectrum_of(path: AnyPath, *, adaptive: bool = False) -> tuple[tuple[float, float], float]:
+    """Bounds of the eigenvalues of every fold, and trace(K).
+
+    In an adaptive search the lowest twentieth of a kernel is left out: where there are about as many
+    features as rows it reaches down to nothing, costs penalties and moves no score near the best.
+    """
     if isinstance(path, KernelPath | EigenPath):
         # the kernel of a fold is a compression of that of all rows: its eigenvalues lie between
         kernel = path.kernel
-        low, high = smallest_eigenvalue(kernel.kernel) / 2, 1.25 * kernel.largest
-        return (low * kernel.size, high * kernel.size), kernel.trace
+        low = low_eigenvalue(kernel.kernel, _LEFT_OUT) if adaptive else smallest_eigenvalue(kernel.kernel)
+        return (low / 2 * kernel.size, 1.25 * kernel.largest * kernel.size), kernel.trace
     values = torch.cat([basis.eigenvalues for basis in path.bases])
     values = values[torch.isfinite(values)]
     bounds = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)

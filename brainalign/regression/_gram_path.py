@@ -18,7 +18,7 @@ import torch
 from brainalign._linalg import eigh_psd
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import cholesky
-from brainalign.regression._paths import score_mixture
+from brainalign.regression._mixtures import combined_squares, node_products, score_mixture
 from brainalign.regression._penalties import Mixture
 from brainalign.regression._scoring import fold_scorer, score_sums
 from brainalign.regression._sources import Block, Features
@@ -228,28 +228,50 @@ class GramPath:
         elif len(which) == len(self.alphas):
             self.ready.pop(number)  # the whole grid is scored once
         projected, observed = opened.projected, opened.observed
-        shrink = self._shrinkage(basis, [self.alphas[a] for a in which])
-        stack = basis.test * shrink[:, None, :]
-        varying = (stack.reshape(-1, stack.shape[2]) @ projected).view(len(which), len(basis.test), -1)
-        del stack
-        if self.mixture is not None:
-            shrink = self._shrinkage(basis, self.mixture.alphas)
+        stack = basis.test * self._shrinkage(basis, [self.alphas[a] for a in which])[:, None, :]
+        alphas = [self.alphas[a] for a in which] if self.mixture is None else self.mixture.alphas
+        shrink = self._shrinkage(basis, alphas)
         offset = basis.vectors.T @ (basis.test_mean - basis.train_mean)
         level = opened.mean + (shrink * offset) @ projected
+        if self.mixture is not None and self.mixture.loose:
+            return self._from_products(stack, shrink, level, opened)
+        varying = (stack.reshape(-1, stack.shape[2]) @ projected).view(len(which), len(basis.test), -1)
+        del stack
         if observed.cross is not None:
-            covariance = shrink @ (observed.cross * projected)
             squares = score_mixture(self.mixture, varying, _squares)
-            total = observed.total
-            if self.scoring != "neg_mean_squared_error":
-                total = torch.where(observed.flat | (total == 0), torch.nan, total)
-            shift = observed.mean - level
-            return score_sums(self.scoring, observed.n, total, covariance, squares, shift)
+            return self._from_sums(shrink @ (observed.cross * projected), squares, level, observed)
         assert observed.values is not None
         scorer = fold_scorer(self.scoring, observed.values, flat=observed.flat)
         if self.scoring == "pearson":
             return score_mixture(self.mixture, varying, scorer)
         levels = iter(level)
         return score_mixture(self.mixture, varying, lambda predicted: scorer(predicted.add_(next(levels))))
+
+    def _from_sums(
+        self, covariance: torch.Tensor, squares: torch.Tensor, level: torch.Tensor, observed: Observed
+    ) -> torch.Tensor:
+        total = observed.total
+        if self.scoring != "neg_mean_squared_error":
+            total = torch.where(observed.flat | (total == 0), torch.nan, total)
+        return score_sums(self.scoring, observed.n, total, covariance, squares, observed.mean - level)
+
+    def _from_products(
+        self, stack: torch.Tensor, shrink: torch.Tensor, level: torch.Tensor, opened: Opened
+    ) -> torch.Tensor:
+        """Scores at every penalty of the mixture; only the nodes of `stack` are predicted."""
+        assert self.mixture is not None
+        observed, q, weights = opened.observed, len(stack), self.mixture.weights
+        others = []
+        if observed.cross is None:
+            assert observed.values is not None
+            others = [observed.values - observed.mean]
+        products = node_products(stack, opened.projected, others)
+        covariance = (
+            weights @ products[:, :q, q].T
+            if observed.cross is None
+            else shrink @ (observed.cross * opened.projected)
+        )
+        return self._from_sums(covariance, combined_squares(weights, products[:, :q, :q]), level, observed)
 
     def _shrinkage(self, basis: FoldBasis, alphas: Sequence[float]) -> torch.Tensor:
         """1 / (eigenvalue + alpha) in the unit of the score, (n_alphas, p)."""

@@ -259,6 +259,36 @@ def smallest_eigenvalue(matrix: torch.Tensor) -> float:
     return 1 / size
 
 
+def low_eigenvalue(matrix: torch.Tensor, share: float) -> float:
+    """About the eigenvalue below which a `share` of all lie, of a symmetric positive definite matrix.
+
+    Twelve Lanczos steps on the inverse from four random vectors: their Ritz values, weighted
+    by the first components, stand for the spectrum (stochastic Lanczos quadrature, Ubaru, Chen
+    & Saad 2017, DOI 10.1137/16M1104974). Cost: n^3 / 3 + 100 n^2.
+    """
+    steps, probes = min(12, len(matrix)), 4
+    factor = cholesky(matrix)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(len(matrix), probes, generator=generator, dtype=torch.float64).to(matrix)
+    basis = [start / start.norm(dim=0)]
+    tridiagonal = torch.zeros(probes, steps, steps, dtype=matrix.dtype, device=matrix.device)
+    for step in range(steps):
+        vector = torch.cholesky_solve(basis[-1], factor)
+        tridiagonal[:, step, step] = (vector * basis[-1]).sum(0)
+        for _ in range(2):  # orthogonal to all before, twice: rounding would repeat an eigenvalue
+            for earlier in basis:
+                vector = vector - earlier * (vector * earlier).sum(0)
+        size = vector.norm(dim=0)
+        if step + 1 < steps:
+            tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = size
+        basis.append(vector / size.clamp_min(torch.finfo(matrix.dtype).tiny))
+    inverse, vectors = torch.linalg.eigh(tridiagonal)
+    order = inverse.flatten().argsort(descending=True)
+    counted = (vectors[:, 0].square().flatten()[order] / probes).cumsum(0)
+    place = int((counted >= share).to(torch.uint8).argmax())
+    return float(1 / inverse.flatten()[order][place])
+
+
 def score_kernel(
     kernel: torch.Tensor,
     Y: torch.Tensor,

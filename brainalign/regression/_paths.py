@@ -6,7 +6,7 @@ penalties on one fold of one block of targets, and for the refit of a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ import torch
 from brainalign._linalg import eigh_psd
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import KernelFolds, cholesky_solve
+from brainalign.regression._mixtures import score_from_products, score_mixture
 from brainalign.regression._penalties import Mixture
 from brainalign.regression._scoring import fold_scorer
 from brainalign.regression._sources import Block
@@ -110,10 +111,14 @@ class KernelPath:
         flat = flat if columns is None else flat[columns]
         scorer = fold_scorer(self.scoring, values[fold.test], flat=flat)
         training = values[fold.train]
+        level = self.kernel.share(fold).to(values.dtype) @ training
+        if mixture is not None and mixture.loose:
+            return score_from_products(
+                mixture, stack, training, values[fold.test] - level, scoring=self.scoring, flat=flat
+            )
         predicted = (stack.reshape(-1, stack.shape[2]) @ training).view(len(stack), stack.shape[1], -1)
         if self.scoring == "pearson":
             return score_mixture(mixture, predicted, scorer)
-        level = self.kernel.share(fold).to(values.dtype) @ training
         return score_mixture(mixture, predicted, lambda part: scorer(part.add_(level)))
 
     def forget(self) -> None:
@@ -133,25 +138,6 @@ class KernelPath:
                 chosen = torch.nn.functional.pad(block.values[:, columns], (0, -len(columns) % _SOLVED))
                 out[:, columns] = self.kernel.solve(factor, chosen)[:, : len(columns)]
         return out
-
-
-def score_mixture(
-    mixture: Mixture | None,
-    predicted: torch.Tensor,
-    scorer: Callable[[torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    """Scores of predictions (q, n_test, w) less the training mean, those of combined penalties included.
-
-    The scorer is called once per penalty, in their order, and may overwrite what it is given.
-    """
-    if mixture is None:
-        return torch.stack([scorer(one) for one in predicted])
-    flat = predicted.reshape(len(predicted), -1)
-    combined = {a: (mixture.weights[a].to(flat) @ flat).view(predicted.shape[1:]) for a in mixture.combined}
-    nodes = iter(predicted)
-    return torch.stack(
-        [scorer(combined[a]) if a in combined else scorer(next(nodes)) for a in range(mixture.n_alphas)]
-    )
 
 
 class EigenPath:

@@ -16,10 +16,10 @@ from brainalign.errors import InputError
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 # penalties whose predictions are a combination of others to this relative error are combined:
-# to rounding in an exact search, to about a thousandth of a prediction in an adaptive one (the
+# to rounding in an exact search, to some thousandths of a prediction in an adaptive one (the
 # error is a norm over 400 eigenvalues; a single one is up to twenty times smaller)
 COMBINED = 1e-10
-COMBINED_ADAPTIVE = 0.002
+COMBINED_ADAPTIVE = 0.02
 # scores that differ by less are equal: the larger penalty is taken
 _TIE = 1e-10
 
@@ -70,6 +70,11 @@ class Mixture:
     @property
     def n_alphas(self) -> int:
         return len(self.alphas)
+
+    @property
+    def loose(self) -> bool:
+        """Whether combined predictions are coarser than rounding."""
+        return self.error > COMBINED
 
     def scaled(self, factors: Sequence[float]) -> Mixture:
         """The same for predictions multiplied by a factor per penalty, (n_alphas,)."""

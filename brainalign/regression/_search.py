@@ -26,14 +26,17 @@ def score_grid(path: Path, block: Block, n_prepared: int, n_scores: int) -> torc
 class Audit:
     """What an adaptive search may have missed, judged on a random sample of targets.
 
-    On one fold the audited targets are scored at every penalty, nothing combined. The largest
+    On one fold the audited targets are scored at the combined penalties, `combined`, as at the others:
+    by predictions of their own. The largest
     difference from the combined scores bounds the loss of a target whose best penalty was
     missed: at most twice that difference. A target is verified where its best score
     exceeds that of every other penalty by more.
     """
 
-    def __init__(self, path: Path, alphas: FloatArray, *, audited: np.ndarray[Any, Any]) -> None:
-        self.path, self.alphas, self.audited = path, alphas, audited
+    def __init__(
+        self, path: Path, alphas: FloatArray, combined: list[int], *, audited: np.ndarray[Any, Any]
+    ) -> None:
+        self.path, self.alphas, self.combined, self.audited = path, alphas, combined, audited
         self.number = int(np.argmax([len(f.test) for f in path.folds]))
         self.errors: list[FloatArray] = []
         self.equal: list[FloatArray] = []
@@ -53,7 +56,10 @@ class Audit:
             self.margins.append(margins)
             return
         found = self.path.score(self.number, block, range(n_prepared), columns).to(torch.float64)
-        exact = self.path.audit(self.number, block, self.alphas.tolist(), columns).to(torch.float64)
+        exact = found.clone()
+        if self.combined:
+            alphas = self.alphas[self.combined].tolist()
+            exact[self.combined] = self.path.audit(self.number, block, alphas, columns).to(torch.float64)
         known = torch.isfinite(exact).all(0) & torch.isfinite(found).all(0)
         found, exact = found[:, known], exact[:, known]
         self.errors.append((found - exact).abs().amax(0).cpu().numpy())
