@@ -37,6 +37,8 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	# a reference of the parity tests; its computations need nothing of the viewer that it asks for
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt mne-rsa
 	touch $(STAMP)
 
 clean:

@@ -13,12 +13,9 @@ import numpy as np
 from brainalign._checks import lookup, unknown_name
 from brainalign.comparison import cka
 from brainalign.comparison._pairing import paired
-from brainalign.comparison.rdm_comparison import (
-    MIN_STIMULI,
-    unit_ranks,
-    unit_vectors,
-    upper_triangle,
-)
+from brainalign.comparison._comparators import unit_ranks, unit_vectors
+from brainalign.comparison._rdm_stacks import upper_triangle
+from brainalign.comparison.rdm_comparison import MIN_STIMULI
 from brainalign.comparison.rdms import rdm
 from brainalign.errors import InputError, ShapeError
 from brainalign.statistics.rank_correlation import settle_ties, tau_a
@@ -84,8 +81,8 @@ def _unit_rdm(
 def _complete_rdm(x: np.ndarray, distance: str = "correlation") -> np.ndarray:
     """RDM of x; one with missing pairs is no basis for a score and becomes all NaN."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*correlation distances are NaN")
-        out = rdm(x, distance=distance)
+        warnings.filterwarnings("ignore", message=".*distances are NaN")
+        out: np.ndarray = rdm(x, distance=distance)
     if np.isnan(out).any():
         return np.full_like(out, np.nan)
     return out

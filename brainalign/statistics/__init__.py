@@ -2,10 +2,10 @@
 
 from brainalign.statistics.bootstrap import bootstrap_pearson
 from brainalign.statistics.intersubject import intersubject_correlation
-from brainalign.statistics.multiple_tests import adjust_fdr, few_permutations
+from brainalign.statistics.multiple_tests import adjust_fdr, adjust_fwer, few_permutations
 from brainalign.statistics.noise_ceiling import noise_ceiling, split_half, variance_components
 from brainalign.statistics.permutation import exchange_rows, permutation_p_values
-from brainalign.statistics.rank_correlation import settle_ties, tau_a
+from brainalign.statistics.rank_correlation import settle_ties, tau_a, tau_b
 from brainalign.statistics.rsa_ceiling import rsa_noise_ceiling
 from brainalign.statistics.score_splitting import product_measure, split_correlation
 from brainalign.statistics.subsets import (
@@ -17,6 +17,7 @@ from brainalign.statistics.subsets import (
 
 __all__ = [
     "adjust_fdr",
+    "adjust_fwer",
     "bootstrap_pearson",
     "exchange_rows",
     "few_permutations",
@@ -32,6 +33,7 @@ __all__ = [
     "subset_components",
     "subset_masks",
     "tau_a",
+    "tau_b",
     "unique_contributions",
     "variance_components",
 ]

@@ -83,15 +83,7 @@ def adjust_fdr(p: Any, *, n_permutations: int | None = None, level: float = 0.05
     >>> adjust_fdr([0.01, 0.04, 0.03, float("nan")]).round(4)
     array([0.03, 0.04, 0.04,  nan])
     """
-    values = np.asarray(p, dtype=np.float64)
-    flat = values.reshape(-1)
-    finite = np.flatnonzero(np.isfinite(flat))
-    outside = np.flatnonzero(~np.isnan(flat) & ~((flat >= 0) & (flat <= 1)))
-    if outside.size:
-        raise InputError(
-            f"p has {outside.size} values outside [0, 1], first {flat[outside[0]]:g} at position "
-            f"{outside[0]}; give p-values (NaN where a test could not be made)"
-        )
+    values, flat, finite = _checked(p)
     q = np.full(flat.shape, np.nan)
     if finite.size:
         order = finite[np.argsort(flat[finite], kind="stable")]
@@ -103,3 +95,52 @@ def adjust_fdr(p: Any, *, n_permutations: int | None = None, level: float = 0.05
         if message:
             warnings.warn(message, UserWarning, stacklevel=2)
     return q.reshape(values.shape)
+
+
+def adjust_fwer(p: Any) -> np.ndarray:
+    """Adjust p-values for the chance of any false positive in the family (Holm).
+
+    Parameters
+    ----------
+    p : array of any shape, values in [0, 1]
+        NaN marks a test that could not be made; it stays NaN and does not count.
+
+    Returns
+    -------
+    ndarray, float64, shape of `p`
+        Never below their p, never above Bonferroni's; valid for any dependence of the tests.
+
+    Raises
+    ------
+    InputError
+        A p-value lies outside [0, 1].
+
+    Notes
+    -----
+    Cost: one sort. Source: Holm (1979), Scand. J. Stat. 6, 65-70 (step-down).
+
+    Examples
+    --------
+    >>> adjust_fwer([0.01, 0.04, 0.03, float("nan")]).round(4)
+    array([0.03, 0.06, 0.06,  nan])
+    """
+    values, flat, finite = _checked(p)
+    adjusted = np.full(flat.shape, np.nan)
+    if finite.size:
+        order = finite[np.argsort(flat[finite], kind="stable")]
+        scaled = flat[order] * np.arange(finite.size, 0, -1)
+        adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted.reshape(values.shape)
+
+
+def _checked(p: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The p-values, the same flat, and the positions of those that are not NaN."""
+    values = np.asarray(p, dtype=np.float64)
+    flat = values.reshape(-1)
+    outside = np.flatnonzero(~np.isnan(flat) & ~((flat >= 0) & (flat <= 1)))
+    if outside.size:
+        raise InputError(
+            f"p has {outside.size} values outside [0, 1], first {flat[outside[0]]:g} at position "
+            f"{outside[0]}; give p-values (NaN where a test could not be made)"
+        )
+    return values, flat, np.flatnonzero(np.isfinite(flat))

@@ -5,21 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from brainalign._checks import one_of
 from brainalign.errors import InputError, ShapeError
-from brainalign.statistics.rank_correlation import settle_ties, tau_a
+from brainalign.statistics._rsa_inputs import (
+    DRAWN_MEASURES,
+    FEWEST_PAIRS,
+    LINEAR,
+    common_pairs,
+    stimulus_covariance,
+)
+from brainalign.statistics.rank_correlation import settle_ties
 from brainalign.types import NoiseCeiling
 
-MEASURES = ("pearson", "spearman", "tau_a")
+MEASURES = DRAWN_MEASURES
+_POOLING = {
+    "pearson": "z-scored",
+    "cosine": "scaled to norm one",
+    "whitened_cosine": "whitened, scaled to norm one",
+    "whitened_pearson": "mean removed, whitened, scaled to norm one",
+    "rho_a": "ranked, averaged, ranked again",
+}
 
 
-def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman") -> NoiseCeiling:
+def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman", sigma_k: Any = None) -> NoiseCeiling:
     """Return how similar to the subjects' RDMs a model could be, given how they differ.
 
-    Each subject's upper triangle is ranked (Spearman, tau-a) and z-scored, then averaged
-    over subjects; the average is ranked again by the measure. The upper ceiling is the
+    The RDMs of the subjects are pooled in the space of the measure: brought to norm one
+    (Pearson without their mean, whitened measures after whitening, rank measures as ranks,
+    and ranked again after averaging), then averaged over subjects. The upper ceiling is the
     mean over subjects of the similarity with the average of all; the lower ceiling leaves
     out the subject that it is compared with.
 
@@ -29,27 +43,35 @@ def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman") -> NoiseCeiling:
         One RDM per subject over the same stimuli in the same order; average the sessions
         of a subject first. At least 2 subjects and 3 stimuli. Pairs that are NaN in any
         subject are left out for all and counted in ``info["n_missing"]``.
-    measure : ``"spearman"``, ``"pearson"`` or ``"tau_a"``
+    measure : one of ``"pearson"``, ``"cosine"``, ``"whitened_cosine"``, ``"whitened_pearson"``, \
+``"spearman"``, ``"rho_a"``, ``"tau_a"``, ``"tau_b"``
         The one that compares the models.
+    sigma_k : None, (n_stimuli,) or (n_stimuli, n_stimuli)
+        Covariance of the estimated patterns over stimuli, for the whitened measures.
 
     Returns
     -------
     NoiseCeiling
         `low` the lower, `high` the upper ceiling, each (1,); `values` equals `high`, so
-        that a normalised score cannot exceed 1 by the choice of the ceiling. For Pearson
-        the upper ceiling is the highest reachable score; for ranks it is very close to it.
+        that a normalised score cannot exceed 1 by the choice of the ceiling. For Pearson,
+        cosine and their whitened forms the upper ceiling is the highest reachable score, for
+        rho-a and for Spearman without ties the highest that an RDM without ties can reach; for
+        tau it is very close to it.
 
     Raises
     ------
     ShapeError
-        Not (n_subjects, n, n); fewer than 2 subjects, 3 stimuli or 3 complete pairs.
+        Not (n_subjects, n, n); fewer than 2 subjects, 3 stimuli or 3 complete pairs;
+        sigma_k of another size.
     InputError
-        An unknown measure; an RDM that is constant.
+        An unknown measure; an RDM that is constant; sigma_k that is no covariance.
 
     Notes
     -----
-    Cost: O(s P) after ranking, P = n (n - 1) / 2. Source: Nili et al. 2014,
-    doi:10.1371/journal.pcbi.1003553.
+    Cost: O(s^2 P) for the linear measures, O(s P log P) for ranks, P = n (n - 1) / 2.
+    Source: Nili et al. 2014, doi:10.1371/journal.pcbi.1003553; whitening of Diedrichsen et al.
+    2021, arXiv:2007.02789. The mean of unwhitened RDMs is no upper bound for whitened
+    measures: unit vectors have to be averaged after whitening.
 
     Examples
     --------
@@ -59,19 +81,30 @@ def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman") -> NoiseCeiling:
     >>> ceiling.low.round(6), ceiling.high.round(6)
     (array([1.]), array([1.]))
     """
+    import torch
+
+    from brainalign.statistics._rsa_draws import prepare
+
     one_of("measure", measure, MEASURES)
-    vectors, n_missing = _complete_pairs(rdms)
-    if measure != "pearson":
-        vectors = settle_ties(vectors)
-    units = _z_scored(vectors if measure == "pearson" else stats.rankdata(vectors, axis=1))
-    total = units.sum(axis=0)
-    upper = np.mean([_similarity(v, total, measure) for v in vectors])
-    lower = np.mean([_similarity(v, total - u, measure) for v, u in zip(vectors, units, strict=True)])
+    values, mask, n_missing = _complete_pairs(rdms)
+    n_subjects, n = values.shape[:2]
+    sigma = stimulus_covariance(sigma_k, n)
+    if measure not in LINEAR:
+        values = settle_ties(values.reshape(n_subjects, -1)).reshape(values.shape)
+    comparison = prepare(
+        torch.from_numpy(values),
+        torch.zeros((0, n, n), dtype=torch.float64),
+        torch.from_numpy(mask),
+        measure=measure,
+        sigma_k=None if sigma is None else torch.from_numpy(sigma),
+    )
+    resampled = comparison.resample(torch.ones((1, n), dtype=torch.float64))
+    lower, upper = resampled.ceilings(torch.ones((1, n_subjects), dtype=torch.float64))[0].numpy()
     info = {
-        "n_subjects": len(vectors),
-        "n_pairs": vectors.shape[1],
+        "n_subjects": n_subjects,
+        "n_pairs": int(mask.sum()) // 2,
         "n_missing": n_missing,
-        "pooling": "z-scored" if measure == "pearson" else "ranked, z-scored, averaged, ranked again",
+        "pooling": _POOLING.get(measure, "ranked, z-scored, averaged, ranked again"),
         "low": "leave one subject out",
         "high": "all subjects",
     }
@@ -80,36 +113,20 @@ def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman") -> NoiseCeiling:
     )
 
 
-def _complete_pairs(rdms: Any) -> tuple[np.ndarray, int]:
-    """Upper triangles (n_subjects, n_pairs) without the pairs that any subject misses."""
+def _complete_pairs(rdms: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """RDMs (n_subjects, n, n) with 0 in the pairs that any subject misses, the other pairs, the count."""
     values = np.asarray(rdms, dtype=np.float64)
     if values.ndim != 3 or values.shape[1] != values.shape[2]:
         raise ShapeError(f"rdms have shape {values.shape}; expected (n_subjects, n_stimuli, n_stimuli)")
     if len(values) < 2:
         raise ShapeError(f"a ceiling over subjects needs at least 2 RDMs, found {len(values)}")
-    rows, columns = np.triu_indices(values.shape[1], 1)
-    vectors = values[:, rows, columns]
-    keep = np.isfinite(vectors).all(axis=0)
-    if keep.sum() < 3:
+    mask, n_missing = common_pairs(values)
+    if mask.sum() // 2 < FEWEST_PAIRS:
         raise ShapeError(
-            f"{int(keep.sum())} pairs of stimuli are known in every subject; expected at least 3"
+            f"{int(mask.sum()) // 2} pairs of stimuli are known in every subject; expected at least "
+            f"{FEWEST_PAIRS}"
         )
-    return vectors[:, keep], int((~keep).sum())
-
-
-def _z_scored(vectors: np.ndarray) -> np.ndarray:
-    spread = vectors.std(axis=1)
-    if (spread == 0).any():
-        raise InputError(f"the RDM of subject {int(np.argmin(spread))} is constant; it has no ceiling")
-    out: np.ndarray = (vectors - vectors.mean(axis=1, keepdims=True)) / spread[:, None]
-    return out
-
-
-def _similarity(a: np.ndarray, b: np.ndarray, measure: str) -> float:
-    if measure != "pearson":
-        b = settle_ties(b)
-    if measure == "tau_a":
-        return tau_a(a, b)
-    if measure == "spearman":
-        a, b = stats.rankdata(a), stats.rankdata(b)
-    return float(np.corrcoef(a, b)[0, 1])
+    flat = [bool(np.ptp(x[mask]) == 0) for x in values]
+    if any(flat):
+        raise InputError(f"the RDM of subject {flat.index(True)} is constant; it has no ceiling")
+    return np.where(mask, values, 0.0), mask, n_missing

@@ -114,5 +114,5 @@ def test_wrong_inputs() -> None:
     flat[3] = 1.0
     with pytest.raises(InputError, match="RDM of subject 3 is constant"):
         rsa_noise_ceiling(flat)
-    with pytest.raises(InputError, match="measure='cosine' is not one of"):
-        rsa_noise_ceiling(subjects(), measure="cosine")
+    with pytest.raises(InputError, match="measure='bures' is not one of"):
+        rsa_noise_ceiling(subjects(), measure="bures")

@@ -1,0 +1,261 @@
+"""Noise precision of response channels from residuals, shrunk, and never larger than it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from brainalign._checks import one_of
+from brainalign._linalg import full_precision
+from brainalign.comparison import _noise_shrinkage as intensity
+from brainalign.comparison._distance_inputs import like_input, to_tensor
+from brainalign.comparison._noise_forms import DenseForm, FactorForm, Form, PrecisionForm, mean_form
+from brainalign.errors import InputError, ShapeError
+
+SHRINKAGES = ("none", "diagonal", "ledoit_wolf", "oas", "schaefer_strimmer")
+
+
+@dataclass(frozen=True, eq=False)
+class NoisePrecision:
+    """The inverse of a noise covariance over channels, made by `noise_precision`.
+
+    `shrinkage` its name; `shrinkage_` the weight of the target in [0, 1]; `n_rows` and
+    `dof` of the residuals (None for a precision matrix that was given). Methods take numpy
+    or torch and return the same kind; they may be called with channels left out.
+    """
+
+    form: Form = field(repr=False)
+    shrinkage: str
+    shrinkage_: float
+    n_rows: int | None = None
+    dof: float | None = None
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels p."""
+        return self.form.n_channels
+
+    def whiten(self, values: Any) -> Any:
+        """Return rows (..., p) whose inner products are x' precision y, (..., p) float64.
+
+        Cost per row: p r for r residual rows fewer than p, else p^2.
+        """
+        tensor, was_tensor = to_tensor("values", values)
+        if tensor.ndim == 0 or tensor.shape[-1] != self.n_channels:
+            raise ShapeError(
+                f"values have shape {tuple(tensor.shape)}; expected {self.n_channels} channels, those of the "
+                "noise precision, on the last axis"
+            )
+        return like_input(self.whiten_tensor(tensor), was_tensor)
+
+    def whiten_tensor(self, values: torch.Tensor) -> torch.Tensor:
+        """`whiten` of a float64 tensor (..., p), on its device."""
+        form = self.form.to(values.device) if _device(self.form) != values.device else self.form
+        with full_precision():
+            return form.whiten(values)
+
+    def select(self, channels: Any) -> NoisePrecision:
+        """Return the precision of some channels (indices or a mask): the inverse of the sub-covariance.
+
+        Not the rows and columns of the precision, which belong to the covariance given all
+        other channels. The intensity of shrinkage stays that of all channels.
+        """
+        return NoisePrecision(
+            self.form.select(self._index(channels)), self.shrinkage, self.shrinkage_, self.n_rows, self.dof
+        )
+
+    def covariance(self, channels: Any = None) -> np.ndarray:
+        """Return the shrunk covariance (p, p), or those of sets of channels (..., k) -> (..., k, k)."""
+        out: np.ndarray = self.form.covariance(self._index(channels)).cpu().numpy()
+        return out
+
+    def matrix(self) -> np.ndarray:
+        """Return the precision itself, (p, p) float64; nothing else here needs that much memory."""
+        identity = torch.eye(self.n_channels, dtype=torch.float64, device=_device(self.form))
+        root = self.whiten_tensor(identity)
+        out: np.ndarray = (root @ root.T).cpu().numpy()
+        return out
+
+    def _index(self, channels: Any) -> torch.Tensor:
+        device = _device(self.form)
+        if channels is None:
+            return torch.arange(self.n_channels, device=device)
+        index = torch.as_tensor(channels, device=device)
+        if index.dtype == torch.bool:
+            if index.shape != (self.n_channels,):
+                raise ShapeError(
+                    f"channels is a mask of shape {tuple(index.shape)}; the noise has {self.n_channels} "
+                    "channels"
+                )
+            return torch.nonzero(index)[:, 0]
+        outside = (index < 0) | (index >= self.n_channels)
+        if bool(outside.any()):
+            raise InputError(
+                f"channels name {int(index[outside][0])}; the noise has the channels 0 to "
+                f"{self.n_channels - 1}"
+            )
+        return index.to(torch.long)
+
+
+def noise_precision(
+    residuals: Any, *, shrinkage: str = "ledoit_wolf", dof: float | None = None
+) -> NoisePrecision:
+    """Estimate the noise precision of response channels.
+
+    Parameters
+    ----------
+    residuals : array (n_rows, p), numpy or torch
+        What is left of the responses when the effect of the stimuli is taken out: the
+        residuals of a GLM, or trials less the mean of their condition. The mean of every
+        channel is removed here.
+    shrinkage : target and intensity
+
+        - ``"none"``: the sample covariance S; needs more rows than channels
+        - ``"diagonal"``: the variances alone
+        - ``"ledoit_wolf"`` (default): towards the mean variance, ``(1 - w) S + w tr(S)/p I``
+        - ``"oas"``: the same target, the intensity that is optimal for Gaussian noise
+        - ``"schaefer_strimmer"``: towards the variances, ``(1 - w) S + w diag(S)``
+    dof : degrees of freedom that the sum of squares is divided by
+        Default n_rows - 1. Give ``n_rows - n_regressors`` for residuals of a GLM and
+        ``n_trials - n_conditions`` for trials less the mean of their condition. With
+        ``dof=n_rows`` the Ledoit-Wolf and OAS covariances are those of scikit-learn.
+
+    Returns
+    -------
+    NoisePrecision, with `whiten`, `select`, `covariance`, `matrix`, `n_channels`, `shrinkage_`
+
+    Raises
+    ------
+    ShapeError
+        Not a matrix, or fewer than 2 rows.
+    InputError
+        Values that are not finite; a channel that is constant; dof below 1; fewer rows than
+        channels, or channels that repeat one another, without shrinkage; an unknown name.
+
+    Notes
+    -----
+    The intensity depends on `dof` for Schaefer-Strimmer alone. With fewer rows than
+    channels no (p, p) matrix is formed: O(n_rows^2 p) time and O(n_rows p) memory, by the
+    identity of Woodbury; otherwise O(n_rows p^2 + p^3) and O(p^2). Sources: Ledoit & Wolf
+    2004, doi:10.1016/S0047-259X(03)00096-4; Chen et al. 2010, doi:10.1109/TSP.2010.2053029;
+    Schaefer & Strimmer 2005, doi:10.2202/1544-6115.1175. Departure: the two intensities of
+    the identity target are found with divisor n_rows, as their papers do, and the shrunk
+    covariance is then multiplied by n_rows / dof.
+
+    Examples
+    --------
+    >>> residuals = np.random.default_rng(0).normal(size=(20, 300))
+    >>> noise = noise_precision(residuals)
+    >>> noise.n_channels, noise.whiten(residuals).shape
+    (300, (20, 300))
+    """
+    one_of("shrinkage", shrinkage, SHRINKAGES)
+    rows = _checked(residuals)
+    n, p = rows.shape
+    dof = n - 1.0 if dof is None else float(dof)
+    if not dof >= 1:
+        raise InputError(f"dof={dof:g} is below 1; expected the residual rows less the fitted regressors")
+    if shrinkage == "none" and n <= p:
+        raise InputError(
+            f"residuals have {n} rows and {p} channels; a covariance without shrinkage needs more rows than "
+            "channels: choose shrinkage='ledoit_wolf' or 'diagonal', or give more rows"
+        )
+    with full_precision():
+        weight, target = _ESTIMATORS[shrinkage](rows, dof)
+        form = _form(rows * ((1.0 - weight) / dof) ** 0.5, target, weight)
+    return NoisePrecision(form, shrinkage, weight, n, dof)
+
+
+def as_noise(noise: Any, n_channels: int) -> NoisePrecision | None:
+    """Return None, a `NoisePrecision` or a (p, p) precision array as a `NoisePrecision` of n_channels."""
+    if noise is None:
+        return None
+    found = noise if isinstance(noise, NoisePrecision) else _given(noise)
+    if found.n_channels != n_channels:
+        raise ShapeError(
+            f"noise has {found.n_channels} channels and the responses have {n_channels}; estimate it from "
+            "the same channels, or select them with noise.select(channels)"
+        )
+    return found
+
+
+def mean_noise(first: NoisePrecision, second: NoisePrecision) -> NoisePrecision:
+    """Return the precision of the mean of two covariances."""
+    forms = [f.dense() if isinstance(f, PrecisionForm) else f for f in (first.form, second.form)]
+    return NoisePrecision(mean_form(*forms), "mean", float("nan"))
+
+
+def _given(noise: Any) -> NoisePrecision:
+    values, _ = to_tensor("noise", noise)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ShapeError(
+            f"noise has shape {tuple(values.shape)}; expected a precision matrix (n_channels, n_channels) or "
+            "the result of noise_precision"
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise InputError("noise has values that are not finite; estimate it from channels that have values")
+    if not torch.allclose(values, values.T, rtol=1e-6, atol=1e-9 * float(values.abs().max())):
+        raise InputError("noise is not symmetric; a precision matrix equals its transpose")
+    return NoisePrecision(PrecisionForm((values + values.T) / 2), "given", float("nan"))
+
+
+def _checked(residuals: Any) -> torch.Tensor:
+    """Centred rows (n, p) with some variance in every channel."""
+    rows, _ = to_tensor("residuals", residuals)
+    if rows.ndim != 2:
+        raise ShapeError(f"residuals have shape {tuple(rows.shape)}; expected 2 axes (n_rows, n_channels)")
+    if rows.shape[0] < 2 or rows.shape[1] < 1:
+        raise ShapeError(f"residuals have shape {tuple(rows.shape)}; expected at least 2 rows and 1 channel")
+    bad = ~torch.isfinite(rows)
+    if bool(bad.any()):
+        row, channel = torch.nonzero(bad)[0].tolist()
+        raise InputError(
+            f"residuals have {int(bad.sum())} values that are not finite, first in row {row}, channel "
+            f"{channel}; leave these channels out of residuals and responses alike"
+        )
+    centred = rows - rows.mean(0)
+    # what a constant channel leaves is the rounding of its mean
+    eps = float(torch.finfo(torch.float64).eps)
+    constant = centred.abs().amax(0) <= len(rows) * eps * rows.abs().amax(0)
+    if bool(constant.any()):
+        raise InputError(
+            f"{int(constant.sum())} of {rows.shape[1]} channels of the residuals are constant (first: "
+            f"channel {int(torch.nonzero(constant)[0])}); they have no noise to divide by: leave them out"
+        )
+    return centred
+
+
+def _form(factor: torch.Tensor, target: torch.Tensor, weight: float) -> Form:
+    """Covariance factor'factor + diag(target)."""
+    if weight >= 1:
+        return FactorForm(target, factor[:0])
+    if weight > 0 and len(factor) < factor.shape[1]:
+        return FactorForm(target, factor)
+    form = DenseForm(factor.T @ factor + torch.diag(target))
+    form.whiten(target)  # a singular covariance is refused here, not at its first use
+    return form
+
+
+def _mean_variance(rows: torch.Tensor, dof: float, weight: float) -> tuple[float, torch.Tensor]:
+    return weight, (weight * rows.square().sum() / (dof * rows.shape[1])).expand(rows.shape[1])
+
+
+def _variances(rows: torch.Tensor, dof: float, weight: float) -> tuple[float, torch.Tensor]:
+    return weight, weight * rows.square().sum(0) / dof
+
+
+_ESTIMATORS: dict[str, Callable[[torch.Tensor, float], tuple[float, torch.Tensor]]] = {
+    "none": lambda rows, dof: _variances(rows, dof, 0.0),
+    "diagonal": lambda rows, dof: _variances(rows, dof, 1.0),
+    "ledoit_wolf": lambda rows, dof: _mean_variance(rows, dof, intensity.ledoit_wolf(rows)),
+    "oas": lambda rows, dof: _mean_variance(rows, dof, intensity.oas(rows)),
+    "schaefer_strimmer": lambda rows, dof: _variances(rows, dof, intensity.schaefer_strimmer(rows, dof)),
+}
+
+
+def _device(form: Form) -> torch.device:
+    return form.variances.device if isinstance(form, FactorForm) else form.values.device
