@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.cluster import KMeans
 
 from brainalign.errors import InputError, ShapeError
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+_DRAWS, _DRAWS_PER_CANDIDATE = 2000, 20
 
 
 def draw_candidates(
@@ -18,18 +20,28 @@ def draw_candidates(
 ) -> FloatArray:
     """Return points of the simplex, (n_candidates, n_bands).
 
-    Equal weights first, then each band alone, then Dirichlet draws whose concentrations take
-    turns: a small one gives sparse mixtures, 1 is uniform over the simplex. One band has one
-    mixture.
+    Equal weights first, then each band alone. The others are spread as a Dirichlet mixture is
+    over the simplex, in equal parts of all concentrations (a small one gives sparse mixtures, 1 is
+    uniform): of many draws the centres of clusters, which leave no gaps as a few draws would.
+    Distances are those of the roots of the weights. One band has one mixture.
     """
     fixed = np.vstack([np.full((1, n_bands), 1 / n_bands), np.eye(n_bands)])
     if n_bands == 1:
         return fixed[:1]
-    draws = [
-        random.dirichlet(np.full(n_bands, concentration[i % len(concentration)]))
-        for i in range(n_candidates - len(fixed))
-    ]
-    return np.vstack([fixed, *draws])[:n_candidates]
+    more = n_candidates - len(fixed)
+    if more <= 0:
+        return fixed[:n_candidates]
+    each = max(_DRAWS, _DRAWS_PER_CANDIDATE * more) // len(concentration) + 1
+    draws = np.vstack([random.dirichlet(np.full(n_bands, value), each) for value in concentration])
+    seed = int(random.randint(2**31 - 1))
+    # those near the fixed candidates form clusters of their own, which are left out
+    roots = (
+        KMeans(n_candidates, n_init=1, max_iter=50, random_state=seed).fit(np.sqrt(draws)).cluster_centers_
+    )
+    nearest = ((roots[:, None] - np.sqrt(fixed)) ** 2).sum(2).min(1)
+    roots = roots[np.argsort(-nearest, kind="stable")[:more]]
+    spread: FloatArray = np.vstack([fixed, roots**2 / (roots**2).sum(1, keepdims=True)])
+    return spread
 
 
 def check_candidates(candidates: Any, n_bands: int) -> FloatArray:

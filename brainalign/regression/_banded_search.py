@@ -20,6 +20,7 @@ _SMALLEST_GAIN = 2e-5
 _FEWEST_CLUSTERS, _MOST_CLUSTERS = 8, 64
 _UNITS_PER_SQUARED_CLUSTER = 4
 _MEMBERSHIPS = 5
+_MEAN_OF, _MEMBERSHIPS_BETWEEN = 4, 2
 
 
 def search(bands: Bands, standing: Standing, plan: Plan, step: Step) -> torch.Tensor:
@@ -64,6 +65,32 @@ def _survivors(
             visited = visit(plan.candidates[number], units, "uphill", place, slopes=favourite)
             exact = visited.score > -torch.inf
             scores[number, units[exact]] = visited.score[exact]
+    if bands.n_bands > 1 and not standing.pooled:
+        _between_candidates(standing, plan, visit, table, torch.stack(starts))
+
+
+def _between_candidates(
+    standing: Standing, plan: Plan, visit: Visits, table: torch.Tensor, starts: torch.Tensor
+) -> None:
+    """Evaluate mixtures that lie between the best candidates of each unit, as the screening ranks them.
+
+    A unit wants the mean of its best candidates, each weighted by how near its score comes to
+    the best; units that want nearly the same share one mixture.
+    """
+    top = table.topk(min(_MEAN_OF, len(table)), dim=0)
+    scale = (top.values[0] - top.values[-1]).clamp_min(_SMALLEST_GAIN)
+    share = torch.softmax((top.values - top.values[0]) / scale * _MEAN_OF, dim=0)
+    gamma = plan.candidates[top.indices]
+    wanted = (share[..., None] * gamma.sqrt()).sum(0).square()
+    wanted /= wanted.sum(1, keepdim=True)
+    start = (share * starts.gather(0, top.indices)).sum(0)
+    worth = standing.score.clamp_min(0) / plan.unit
+    centres, near = cluster_weights(
+        wanted, worth, most=_FEWEST_CLUSTERS, memberships=_MEMBERSHIPS_BETWEEN, seed=plan.seed
+    )
+    for centre, member in zip(centres, near.T, strict=True):
+        units = torch.nonzero(member).flatten()
+        visit(centre, units, "uphill", start[units])
 
 
 def _coarse_penalties(standing: Standing) -> list[int]:

@@ -44,7 +44,7 @@ class RidgeCV(CrossValidatedRidge):
         Automatic: the path that should take least time for the shape (see Notes).
     alpha_search : ``"grid"`` or ``"adaptive"``
         Every penalty exactly, or a part of them: the predictions of the others are
-        combined from these, to about a thousandth, and a random sample of targets is audited.
+        combined from these, to some thousandths, and a random sample of targets is audited.
     alpha_per_target : bool
         One penalty per target, or one for all (highest mean score over targets).
     extend_alphas : bool

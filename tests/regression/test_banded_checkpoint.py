@@ -44,8 +44,8 @@ def test_resumed_fit_has_the_same_bytes(tmp_path, monkeypatch, p, options):
     """Interrupted after any kind of step, the fit ends as if it had never been interrupted."""
     Xs, Y = simulate(p)
     path = tmp_path / "search.h5"
-    model = BandedRidgeCV(n_candidates=6, checkpoint=path, **options)
-    whole = BandedRidgeCV(n_candidates=6, **options).fit(Xs, Y)
+    model = BandedRidgeCV(n_candidates=6, checkpoint=path, refine=True, **options)
+    whole = BandedRidgeCV(n_candidates=6, refine=True, **options).fit(Xs, Y)
     for steps in (1, 4, 6):
         with monkeypatch.context() as patch:
             interrupt_after(patch, steps)
@@ -86,7 +86,7 @@ def test_finished_steps_are_not_repeated(tmp_path, monkeypatch):
         ({"random_state": 5}, "candidates: there"),
         ({"cv": 3}, "cv: there"),
         ({"scoring": "pearson"}, "scoring: there 'r2', here 'pearson'"),
-        ({"refine": False}, "refine: there True, here False"),
+        ({"refine": True}, "refine: there False, here True"),
         ({"halving": False}, "halving: there True, here False"),
         ({"alpha_per_target": False}, "alpha_per_target: there True, here False"),
     ],

@@ -25,14 +25,33 @@ def mixed_targets(n=120, p=30, t=40, seed=0):
 
 
 def test_candidates_start_with_equal_weights_and_single_bands():
-    """Equal weights, each band alone, then draws on the simplex whose concentrations take turns."""
+    """Equal weights, each band alone, then points all over the simplex, none of them twice."""
     found = draw_candidates(3, 400, [0.05, 50.0], np.random.RandomState(0))
     np.testing.assert_allclose(found[:4], [[1 / 3] * 3, *np.eye(3)])
     np.testing.assert_allclose(found.sum(1), 1)
     assert (found >= 0).all()
-    sparse, even = found[4::2].max(1), found[5::2].max(1)
-    assert sparse.mean() > 0.9
-    assert even.mean() < 0.45
+    assert len(found) == 400
+    assert (found[4:].max(1) > 0.9).sum() > 20
+    assert (found[4:].max(1) < 0.45).sum() > 20
+    assert len(np.unique(found.round(9), axis=0)) == 400
+    again = draw_candidates(3, 400, [0.05, 50.0], np.random.RandomState(0))
+    np.testing.assert_array_equal(found, again)
+
+
+def test_candidates_leave_smaller_gaps_than_draws():
+    """No mixture of the Dirichlet distributions is as far from its nearest candidate as from plain draws."""
+    random = np.random.RandomState(1)
+    plain = np.vstack(
+        [draw_candidates(3, 4, [1.0], random), *[random.dirichlet([c] * 3, 8) for c in (0.1, 1)]]
+    )
+    spread = draw_candidates(3, 20, [0.1, 1.0], random)
+    wanted = np.vstack([random.dirichlet([c] * 3, 500) for c in (0.1, 1)])
+    gaps = [((np.sqrt(wanted)[:, None] - np.sqrt(c)) ** 2).sum(2).min(1).mean() for c in (plain, spread)]
+    assert gaps[1] < 0.8 * gaps[0]
+
+
+def test_a_few_candidates_are_the_fixed_ones():
+    """Fewer candidates than bands, and a single band, need no draws."""
     assert draw_candidates(3, 2, [1.0], np.random.RandomState(0)).shape == (2, 3)
     assert draw_candidates(1, 50, [1.0], np.random.RandomState(0)).tolist() == [[1.0]]
     np.testing.assert_allclose(check_candidates([[2, 6]], 2), [[0.25, 0.75]])
@@ -232,7 +251,7 @@ def test_refinement_never_loses_and_gains_on_average(halving, scoring):
     Xs, Y, _ = mixed_targets()
     options = {"n_candidates": 8, "halving": halving, "scoring": scoring}
     plain = BandedRidgeCV(refine=False, **options).fit(Xs, Y)
-    model = BandedRidgeCV(**options).fit(Xs, Y)
+    model = BandedRidgeCV(refine=True, **options).fit(Xs, Y)
     assert (model.best_scores_ >= plain.best_scores_ - 1e-9).all()
     assert (model.best_scores_ - plain.best_scores_).mean() > 1e-3 * np.abs(plain.best_scores_).mean()
     for t in range(0, 40, 13):
@@ -258,7 +277,7 @@ def test_one_mixture_for_all_targets(halving):
     """Without a choice per target all share one mixture, whose mean score no other candidate exceeds."""
     Xs, Y, _ = mixed_targets()
     Y[:, :30] = Xs[1] @ np.random.default_rng(1).standard_normal((30, 30)) + Y[:, :30]
-    model = BandedRidgeCV(n_candidates=8, alpha_per_target=False, halving=halving).fit(Xs, Y)
+    model = BandedRidgeCV(n_candidates=8, alpha_per_target=False, halving=halving, refine=True).fit(Xs, Y)
     assert (model.band_weights_ == model.band_weights_[:, :1]).all()
     assert np.unique(model.best_alphas_).size == np.unique(model.best_scores_).size == 1
     assert model.band_weights_[1, 0] > 0.6
