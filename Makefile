@@ -30,6 +30,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/regression.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/rsa.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pictures.py

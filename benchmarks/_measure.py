@@ -23,6 +23,7 @@ from _sides import Answer, Side, fit
 from _simulated import banded_problem, ridge_problem
 
 THREADS = 2
+PACKAGES = ("brainalign", "himalaya", "fracridge", "scikit-learn", "torch", "numpy")
 CHILD = Path(__file__).with_name("_fit_once.py")
 
 
@@ -131,10 +132,10 @@ def _run_child(folder: Path, side: Side, limit: float | None) -> Child:
     raise RuntimeError(f"{side} failed in its own process:\n{done.stderr[-2000:]}")
 
 
-def matrix_multiply_rate(size: int = 4096) -> float:
-    """Best of five products of two float32 matrices, in floating-point operations per second."""
-    a = torch.randn(size, size)
-    b = torch.randn(size, size)
+def matrix_multiply_rate(size: int = 4096, dtype: torch.dtype = torch.float32) -> float:
+    """Best of five products of two matrices, in floating-point operations per second."""
+    a = torch.randn(size, size, dtype=dtype)
+    b = torch.randn(size, size, dtype=dtype)
     torch.mm(a, b)
     seconds = []
     for _ in range(5):
@@ -144,13 +145,18 @@ def matrix_multiply_rate(size: int = 4096) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def circumstances(rate: float) -> str:
+def circumstances(
+    rate: float,
+    packages: tuple[str, ...] = PACKAGES,
+    *,
+    precision: str = "float32",
+    threads: int = THREADS,
+) -> str:
     """Date, versions, machine: what a reader needs to judge the numbers."""
-    names = ("brainalign", "himalaya", "fracridge", "scikit-learn", "torch", "numpy")
-    versions = ", ".join(f"{name} {_version(name)}" for name in names)
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     return (
-        f"{datetime.date.today().isoformat()}; {versions}; {_processor()}, {THREADS} threads; "
-        f"float32 matrix products at {rate / 1e9:.0f} GFLOP/s"
+        f"{datetime.date.today().isoformat()}; {versions}; {_processor()}, {threads} threads; "
+        f"{precision} matrix products at {rate / 1e9:.0f} GFLOP/s"
     )
 
 

@@ -26,6 +26,16 @@ def _like(source: Any, out: torch.Tensor) -> Any:
     return out if isinstance(source, torch.Tensor) else out.numpy()
 
 
+def _of_size_one(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (k, n) over a power of two near their largest entry, which loses no digit.
+
+    Squares of entries beyond 1e154 would be infinite, and those below 1e-162 zero.
+    """
+    largest = rows.abs().amax(dim=1, keepdim=True) if rows.shape[1] else rows.new_ones((len(rows), 1))
+    power = torch.exp2(torch.frexp(largest).exponent.to(rows.dtype))
+    return rows / torch.where((largest > 0) & torch.isfinite(power) & (power > 0), power, 1.0)
+
+
 def _scaled(rows: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
     """Rows of norm one; those that are nothing but the rounding of `original` become NaN."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
@@ -40,7 +50,7 @@ def _centred(vectors: torch.Tensor) -> torch.Tensor:
 
 def unit_vectors(vectors: Any) -> Any:
     """Rows whose inner products are Pearson correlations, (k, n_pairs); constant rows are NaN."""
-    rows = as_tensor(vectors)
+    rows = _of_size_one(as_tensor(vectors))
     return _like(vectors, _scaled(_centred(rows), rows))
 
 
@@ -62,7 +72,7 @@ def unit_ranks_a(vectors: Any) -> Any:
 
 def unit_lengths(vectors: Any) -> Any:
     """Rows whose inner products are cosines, (k, n_pairs); rows that are all zero are NaN."""
-    rows = as_tensor(vectors)
+    rows = _of_size_one(as_tensor(vectors))
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return _like(vectors, rows / torch.where(norms > 0, norms, torch.nan))
 
@@ -120,7 +130,7 @@ def unit_whitened(vectors: Any, *, sigma_k: Any = None, centre: bool = False, mi
     centre : remove the mean entry of each RDM before it is whitened
     missing : None, or bool (n (n - 1) / 2,), pairs to leave out of every row
     """
-    rows = as_tensor(vectors)
+    rows = _of_size_one(as_tensor(vectors))
     sigma = _whitened.check_sigma_k(sigma_k, _whitened.n_stimuli(rows.shape[1]))
     gaps = torch.zeros(rows.shape[1], dtype=torch.bool) if missing is None else torch.as_tensor(missing)
     gaps = gaps.to(rows.device)
@@ -153,7 +163,7 @@ def bures(a: Any, b: Any) -> Any:
 
 def neg_riemannian(a: Any, b: Any, *, sigma_k: Any = None) -> Any:
     """Negative Riemannian distances of the rows of a and b, (k1, k2), at most 0."""
-    first, second = as_tensor(a), as_tensor(b)
+    first, second = _of_size_one(as_tensor(a)), _of_size_one(as_tensor(b))
     sigma = _whitened.check_sigma_k(sigma_k, _whitened.n_stimuli(first.shape[1]))
     return _like(a, _riemannian.neg_riemannian_table(first, second, sigma))
 

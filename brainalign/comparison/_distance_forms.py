@@ -87,15 +87,24 @@ def _squared(values: torch.Tensor) -> torch.Tensor:
 
 
 def _positive(squares: torch.Tensor) -> torch.Tensor:
-    """Rounding below zero removed, and the diagonal exactly zero."""
+    """Rounding below zero removed, and the diagonal exactly zero; squares that overflow are refused."""
+    if not bool(torch.isfinite(squares.sum())):
+        raise InputError(
+            "x has values so large that their squares are no float64 numbers (beyond about 1e150); give "
+            "the responses in a larger unit"
+        )
     out = squares.clamp_min(0.0)
     out.diagonal(dim1=-2, dim2=-1).zero_()
     return out
 
 
 def _angular(rows: torch.Tensor, tolerance: torch.Tensor, reason: str, name: str) -> torch.Tensor:
+    # an angle has no size: squares of very large or small responses would be infinite or zero
+    largest = rows.abs().amax(-1)
+    size = torch.where(largest > 0, largest, 1.0)
+    rows = rows / size[..., None]
     norms = torch.linalg.vector_norm(rows, dim=-1)
-    constant = norms <= tolerance
+    constant = (norms <= tolerance / size) | (largest == 0)
     unit = rows / torch.where(constant, torch.nan, norms)[..., None]
     products = unit @ unit.mT
     out = (1.0 - (products + products.mT) / 2.0).clamp(0.0, 2.0)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from brainalign.errors import InputError, ShapeError
+from brainalign.statistics._rsa_inputs import plain_array
 
 if TYPE_CHECKING:
     from brainalign.comparison.noise import NoisePrecision
@@ -40,7 +41,7 @@ def to_tensor(name: str, x: Any) -> tuple[torch.Tensor, bool]:
         if x.is_complex():
             raise InputError(f"{name} has dtype {x.dtype}; expected real numbers")
         return x.to(torch.float64), True
-    array = np.asarray(x)
+    array = plain_array(name, x)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; expected real numbers")
     with warnings.catch_warnings():

@@ -50,7 +50,7 @@ def inner_measure(measure: str) -> Callable[[Any], Any]:
 
 
 def complete_triangles(stack: np.ndarray) -> np.ndarray:
-    """Upper triangles (k, n_pairs) of a checked stack; a stimulus with a missing pair is refused, with its row.
+    """Upper triangles (k, n_pairs) of a checked stack; missing pairs are refused.
 
     Raises
     ------
@@ -63,8 +63,10 @@ def complete_triangles(stack: np.ndarray) -> np.ndarray:
     known, n_missing = common_pairs(stack)
     worst = int((~known).sum(axis=1).argmax())
     raise InputError(
-        f"{n_missing} of {vectors.shape[1]} pairs of stimuli are missing (NaN) in some RDM, most of them with the "
-        f"stimulus of row {worst}; a comparison of many RDMs at once needs the same pairs in all: leave out the "
+        f"{n_missing} of {vectors.shape[1]} pairs of stimuli are missing (NaN) in some RDM, most of them "
+        "with the "
+        f"stimulus of row {worst}; a comparison of many RDMs at once needs the same pairs in all: leave out "
+        "the "
         "stimuli with missing pairs"
     )
 
@@ -91,7 +93,8 @@ def warn_undefined(values: np.ndarray, what: str, stacklevel: int = 3) -> None:
     count = int(np.isnan(values).sum())
     if count:
         warnings.warn(
-            f"{count} of {values.size} {what} are NaN: an RDM is constant over its pairs (all zero for a cosine) "
+            f"{count} of {values.size} {what} are NaN: an RDM is constant over its pairs (all zero for a "
+            "cosine) "
             "or holds NaN",
             stacklevel=stacklevel + 1,
         )
@@ -110,7 +113,7 @@ def named_rdms(
         found, rdms = [str(key) for key in rdms], _stacked(name, rdms)
     elif isinstance(rdms, RDMs):
         found = _column(rdms, columns)
-    k = len(rdms) if isinstance(rdms, RDMs) or np.ndim(rdms) == 3 else 1
+    k = len(rdms) if isinstance(rdms, RDMs) or np.ndim(rdms) >= 3 else 1
     labels = list(names) if names is not None else (found or [f"{columns[0]}_{i}" for i in range(k)])
     if len(labels) != k:
         raise ShapeError(f"{len(labels)} names for {k} RDMs of {name}; give one name an RDM")

@@ -28,9 +28,7 @@ class MantelForms:
             self.mean = self._features(inputs.tensor(inputs.data)).mean(0)
 
     def against(self, orders: np.ndarray) -> np.ndarray:
-        """Mean similarity over subjects (n_orders, n_models) with the stimuli of the data in each
-        order (b, n).
-        """
+        """Mean similarity over subjects (n_orders, n_models), the data in each order (n_orders, n)."""
         index = torch.as_tensor(orders, device=self.inputs.device)
         parts = []
         with full_precision():
@@ -46,16 +44,17 @@ class MantelForms:
         """Matrices (k, n, n) whose inner products, over all entries, are the measure."""
         vectors = stack[:, self.rows, self.columns]
         if self.measure in LINEAR:
+            size = vectors.abs().amax(1, keepdim=True)
+            vectors = vectors / torch.where(size > 0, size, torch.ones_like(size))
             centred, whitened = LINEAR[self.measure]
             if centred:
                 vectors = vectors - vectors.mean(1, keepdim=True)
-            largest = stack.abs().amax((1, 2))
             matrices = self._square(vectors)
             if whitened:  # for equal variances, whitening is double centring
                 matrices = matrices - matrices.mean(1, keepdim=True)
                 matrices = matrices - matrices.mean(2, keepdim=True)
             norms = matrices.square().sum((1, 2)).sqrt()
-            norms = torch.where(norms > 1e-12 * largest * stack.shape[-1], norms, torch.nan)
+            norms = torch.where(norms > 1e-12 * stack.shape[-1], norms, torch.nan)
             return matrices / norms[:, None, None]
         return self._square(self._ranks(vectors))
 

@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from brainalign.errors import InputError, ShapeError
+from brainalign.errors import ShapeError
+from brainalign.statistics._rsa_inputs import as_stack
 
-
-def as_stack(name: str, value: Any) -> np.ndarray:
-    """Return one RDM (n, n) or several (k, n, n) as a checked float64 stack (k, n, n).
-
-    Negative entries (cross-validated distances) and NaN (missing pairs, symmetric) are
-    allowed. The stack may share memory with `value`.
-
-    Raises
-    ------
-    ShapeError
-        Not (n, n) or (k, n, n); no RDM at all.
-    InputError
-        Not real numbers, infinite, not symmetric, a diagonal that is not zero.
-
-    Notes
-    -----
-    Rounding is allowed for: 1e-9 of the largest entry, 1e-5 for single precision.
-    Cost: O(k n^2) time, one stack more of memory.
-    """
-    array = np.asarray(value)
-    if array.ndim not in (2, 3) or array.shape[-1] != array.shape[-2]:
-        raise ShapeError(f"{name} has shape {array.shape}; expected (n, n) or (k, n, n)")
-    if array.size == 0:
-        raise ShapeError(f"{name} has shape {array.shape}; expected at least one RDM over one stimulus")
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} has dtype {array.dtype}; expected real numbers")
-    tolerance = 1e-5 if array.dtype.itemsize < 8 and array.dtype.kind == "f" else 1e-9
-    stack = array.astype(np.float64, copy=False).reshape(-1, *array.shape[-2:])
-    for row, matrix in enumerate(stack):
-        which = name if len(stack) == 1 else f"{name}, RDM {row},"
-        _check_matrix(which, matrix, tolerance)
-    return stack
-
-
-def _check_matrix(name: str, matrix: np.ndarray, tolerance: float) -> None:
-    """Refuse a matrix that is no RDM."""
-    if np.isinf(matrix).any():
-        raise InputError(
-            f"{name} has {int(np.isinf(matrix).sum())} infinite values; a dissimilarity is a number, or NaN "
-            "where it is missing"
-        )
-    limit = tolerance * float(np.nanmax(np.abs(matrix), initial=0.0))
-    gap = float(np.nanmax(np.abs(matrix - matrix.T), initial=0.0))
-    if gap > limit or not np.array_equal(np.isnan(matrix), np.isnan(matrix.T)):
-        raise InputError(f"{name} is not symmetric (largest difference {gap:.3g})")
-    diagonal = np.abs(np.diagonal(matrix))
-    if np.nanmax(diagonal, initial=0.0) > limit:
-        raise InputError(f"{name} has a diagonal that is not zero; expected dissimilarities (1 - r, not r)")
+__all__ = ["as_stack", "square", "upper_triangle"]
 
 
 def upper_triangle(rdms: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import torch
 
 from brainalign._arrays import resolve_device
 from brainalign._checks import unique_ids, unknown_name
+from brainalign.comparison._ranks import tied_share
 from brainalign.comparison._rdm_stacks import as_stack
-from brainalign.comparison.rdm_comparison import default_measure
+from brainalign.comparison.rdm_comparison import MOST_TIES, default_measure
 from brainalign.comparison.rdm_joins import join_rdms
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.statistics._rsa_inputs import (
     DRAWN_MEASURES,
     FEWEST_PAIRS,
     common_pairs,
+    plain_array,
     stimulus_covariance,
 )
 from brainalign.statistics.rank_correlation import settle_ties
@@ -27,7 +30,6 @@ from brainalign.types import RDMs
 
 LOOPED_MEASURES = ("bures",)
 REFUSED_MEASURES = ("neg_riemannian",)
-TIED_SHARE = 0.05
 _NAME_COLUMNS = ("model", "name", "layer")
 _RANKED = ("spearman", "rho_a", "tau_a", "tau_b")
 
@@ -81,24 +83,28 @@ def rsa_inputs(
     found, plain = _named_stack(model_rdms, names)
     if isinstance(data_rdms, RDMs) != isinstance(plain, RDMs):
         raise AlignmentError(
-            "one of data_rdms and model_rdms is RDMs and the other a plain array; stimuli are joined by "
-            "id or "
-            "by position, never both: give two RDMs or two arrays"
+            "one of data_rdms and model_rdms is RDMs and the other a plain array; stimuli are joined by id "
+            "or by position, never both: give two RDMs or two arrays"
         )
     if isinstance(data_rdms, RDMs):
         data_rdms, plain = (
             one.values for one in join_rdms(data_rdms, plain, names=("data_rdms", "model_rdms"))
         )
-    data, models = as_stack("data_rdms", _numpy(data_rdms)), as_stack("model_rdms", _numpy(plain))
+    data, models = as_stack("data_rdms", data_rdms), as_stack("model_rdms", plain)
     if data.shape[1] != models.shape[1]:
         raise ShapeError(
-            f"data_rdms are over {data.shape[1]} stimuli and model_rdms over {models.shape[1]}; they "
-            f"must agree"
+            f"data_rdms are over {data.shape[1]} stimuli and model_rdms over {models.shape[1]}; they must "
+            "agree"
         )
-    sigma = stimulus_covariance(None if sigma_k is None else _numpy(sigma_k), data.shape[1])
+    sigma = stimulus_covariance(sigma_k, data.shape[1])
     if sigma is not None and not str(chosen).startswith("whitened"):
         raise InputError(f"sigma_k is for the whitened measures; measure={chosen!r} does not use it")
     mask, n_missing = _kept_pairs(data, models)
+    if n_missing and chosen in LOOPED_MEASURES:
+        raise InputError(
+            f"{n_missing} pairs of stimuli are missing in an RDM; measure={chosen!r} needs the whole matrix: "
+            "leave out the stimuli that have missing pairs, or use another measure"
+        )
     labels = tuple(found or (f"model_{i}" for i in range(len(models))))
     if len(labels) != len(models):
         raise ShapeError(f"{len(labels)} names for {len(models)} model RDMs; give one name a model")
@@ -108,6 +114,22 @@ def rsa_inputs(
     if warn_ties:
         _warn_ties(out)
     return out
+
+
+def drawn_with(name: str, n_draws: Any, least: int, random_state: Any) -> tuple[int, np.random.Generator]:
+    """A checked number of draws, called `name`, and the generator that draws them."""
+    if not isinstance(n_draws, Integral):
+        raise InputError(f"{name}={n_draws!r} is no whole number; expected at least {least}")
+    if n_draws < least:
+        what = ", a variance needs two" if least == 2 else ""
+        raise InputError(f"{name}={n_draws}; expected at least {least}{' draws' if what else ''}{what}")
+    try:
+        return int(n_draws), np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"random_state={random_state!r} is no seed ({error}); expected an integer of 0 or more, or a "
+            "numpy Generator"
+        ) from None
 
 
 def _default_of(data_rdms: Any) -> str:
@@ -122,8 +144,7 @@ def _checked_measure(measure: Any) -> str | Callable[..., Any]:
     if measure in REFUSED_MEASURES:
         raise InputError(
             f"measure={measure!r} has no bootstrap: the kernel of a resample in which a stimulus occurs "
-            f"twice is "
-            f"singular. Use one of {', '.join(valid)}"
+            f"twice is singular. Use one of {', '.join(valid)}"
         )
     if measure not in valid:
         raise unknown_name("measure", str(measure), valid)
@@ -137,14 +158,8 @@ def _device_of(device: str | torch.device | None, *values: Any) -> torch.device:
     return next((v.device for v in values if isinstance(v, torch.Tensor)), torch.device("cpu"))
 
 
-def _numpy(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
-
-
 def _named_stack(model_rdms: Any, names: Sequence[str] | None) -> tuple[list[str] | None, Any]:
-    """The model RDMs without their names, and the names: given, keys of a mapping, or a column of the
-    table.
-    """
+    """The model RDMs without their names, and the names: given, keys, or a column of the table."""
     found: list[str] | None
     if isinstance(model_rdms, Mapping):
         if not model_rdms:
@@ -156,7 +171,7 @@ def _named_stack(model_rdms: Any, names: Sequence[str] | None) -> tuple[list[str
 
 
 def _stack_of(model_rdms: Mapping[Any, Any]) -> np.ndarray:
-    matrices = {name: np.asarray(_numpy(m), dtype=np.float64) for name, m in model_rdms.items()}
+    matrices = {name: plain_array(f"model {name!r}", m) for name, m in model_rdms.items()}
     shapes = {m.shape for m in matrices.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
         listed = ", ".join(f"{name!r} {m.shape}" for name, m in matrices.items())
@@ -183,8 +198,7 @@ def _kept_pairs(data: np.ndarray, models: np.ndarray) -> tuple[np.ndarray, int]:
     if n_missing:
         warnings.warn(
             f"{n_missing} of {kept + n_missing} pairs of stimuli are NaN in an RDM of a subject or of a "
-            f"model "
-            "and are left out for all of them",
+            "model and are left out for all of them",
             stacklevel=4,
         )
     return mask, n_missing
@@ -200,17 +214,12 @@ def _settled(stack: np.ndarray, measure: str | Callable[..., Any]) -> np.ndarray
 def _warn_ties(inputs: RsaInputs) -> None:
     if inputs.measure not in ("spearman", "tau_b"):
         return
-    rows, columns = np.triu_indices(inputs.n_stimuli, 1)
-    kept = inputs.mask[rows, columns]
-    tied = []
-    for name, model in zip(inputs.names, inputs.models, strict=True):
-        counts = np.unique(model[rows, columns][kept], return_counts=True)[1]
-        if counts[counts > 1].sum() > TIED_SHARE * kept.sum():
-            tied.append(name)
+    kept = inputs.models[:, np.triu(inputs.mask, 1)]
+    shares = tied_share(torch.from_numpy(kept)).tolist()
+    tied = [name for name, share in zip(inputs.names, shares, strict=True) if share > MOST_TIES]
     if tied:
         warnings.warn(
-            f"more than {TIED_SHARE:.0%} of the entries of {', '.join(tied)} are ties; {inputs.measure} "
-            f"favours "
-            "models with ties: use rho_a or tau_a",
+            f"more than {MOST_TIES:.0%} of the entries of {', '.join(tied)} are ties; {inputs.measure} "
+            "favours models with ties: use rho_a or tau_a",
             stacklevel=4,
         )

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from brainalign.errors import InputError, ShapeError
+from brainalign.errors import InputError
+from brainalign.statistics._rsa_inputs import checked_covariance
 
 MOST_BASIS_ENTRIES = 2**25
 
@@ -33,20 +34,10 @@ def check_sigma_k(sigma_k: Any, n: int) -> np.ndarray | None:
     """
     if sigma_k is None:
         return None
-    if isinstance(sigma_k, torch.Tensor):
-        sigma_k = sigma_k.detach().cpu().numpy()
-    sigma = np.asarray(sigma_k, dtype=np.float64)
-    if sigma.shape not in ((n,), (n, n)):
-        raise ShapeError(
-            f"sigma_k has shape {sigma.shape}; expected ({n},) or ({n}, {n}), one row a stimulus"
-        )
-    if not np.isfinite(sigma).all():
-        raise InputError("sigma_k has values that are not finite; give variances of the pattern estimates")
+    sigma = checked_covariance(sigma_k, n)
     if sigma.ndim == 1:
         sigma = np.diag(sigma)
     scale = float(np.abs(sigma).max())
-    if np.abs(sigma - sigma.T).max() > 1e-9 * scale:
-        raise InputError("sigma_k is not symmetric; give the covariance of the pattern estimates")
     contrasts = contrast_covariance(torch.from_numpy(sigma)).numpy()
     lowest = float(np.linalg.eigvalsh(contrasts)[0])
     if lowest <= 1e-12 * scale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ def run_means(x: Any, conditions: Any, runs: Any) -> tuple[Any, np.ndarray, np.n
 
     Notes
     -----
-    Cost O(n_samples p) time and memory. A NaN stays a NaN in the mean of its condition and run.
+    Cost O(n_samples p) time and memory. A NaN stays a NaN in the mean of its condition and run;
+    a warning counts the samples with values that are lost to samples without any.
 
     Examples
     --------
@@ -70,7 +72,23 @@ def run_means(x: Any, conditions: Any, runs: Any) -> tuple[Any, np.ndarray, np.n
     sums = flat.new_zeros(len(run_labels) * n, flat.shape[1]).index_add_(0, cell, flat)
     counts = torch.bincount(cell, minlength=len(sums)).to(sums.dtype)
     means = (sums / counts[:, None]).view(len(run_labels), n, *values.shape[1:])  # 0 / 0 is NaN: absent
+    _warn_of_lost_samples(flat, means.view(len(sums), -1), cell)
     return like_input(means, was_tensor), row_labels, run_labels
+
+
+def _warn_of_lost_samples(samples: torch.Tensor, means: torch.Tensor, cell: torch.Tensor) -> None:
+    """Say that samples with values count as absent, because one of their condition and run has none."""
+    if bool(torch.isfinite(means.sum())) or not bool(torch.isnan(samples).any()):
+        return
+    empty = torch.isnan(samples).all(1)
+    lost = int((torch.isnan(means).all(1)[cell] & ~empty).sum())
+    if lost and bool(empty.any()):
+        warnings.warn(
+            f"{int(empty.sum())} samples are NaN in all channels (first: row {int(torch.nonzero(empty)[0])}) "
+            f"and make the mean of their condition and run NaN; {lost} samples with values are lost by it: "
+            "leave out the samples without values first",
+            stacklevel=4,
+        )
 
 
 def crossnobis(x: Any, *, conditions: Any, runs: Any, noise: Any = None) -> Any:
@@ -216,7 +234,7 @@ def run_noises(noise: Any, n_runs: int, n_channels: int) -> NoisePrecision | lis
     single = noise is None or isinstance(noise, NoisePrecision) or getattr(noise, "ndim", 0) == 2
     if single:
         return as_noise(noise, n_channels)
-    if not isinstance(noise, Sequence) and getattr(noise, "ndim", 0) != 3:
+    if isinstance(noise, str) or (not isinstance(noise, Sequence) and getattr(noise, "ndim", 0) != 3):
         raise InputError(
             f"noise is a {type(noise).__name__}; expected a NoisePrecision, a precision array (n_channels, "
             "n_channels), or a sequence of one per run"
@@ -247,6 +265,8 @@ def sorted_codes(kind: str, labels: Any, n: int) -> tuple[np.ndarray, np.ndarray
     """Number the labels in sorted order: codes (n,), the distinct labels."""
     if isinstance(labels, torch.Tensor):
         labels = labels.cpu().numpy()
+    if np.ndim(labels) != 1:
+        raise ShapeError(f"{kind} have shape {np.shape(labels)}; expected one label a sample, ({n},)")
     codes, distinct = group_codes(kind, labels, n)
     try:
         order = sorted(range(len(distinct)), key=lambda i: distinct[i])

@@ -126,7 +126,8 @@ def encoded_rsa(
     -----
     Cost: folds times the fit, and O(n^2 p) for the RDMs. Source: Khaligh-Razavi, Henriksson, Kay &
     Kriegeskorte 2017 (mixed RSA), doi:10.1016/j.jmp.2016.10.007; Konkle & Alvarez 2022 (voxel-wise
-    encoding RSA), doi:10.1038/s41467-022-28091-4. Departure: held-out stimuli throughout, and no pair of two fits.
+    encoding RSA), doi:10.1038/s41467-022-28091-4. Departure: held-out stimuli
+    throughout, and no pair of two fits.
 
     Examples
     --------
@@ -142,7 +143,9 @@ def encoded_rsa(
     chosen = _measure(measure)
     folds = _folds(cv, codes, random_state)
     used = _estimator(estimator)
-    scored = [test for _, test in folds] if pairs == "within_folds" else [np.concatenate([t for _, t in folds])]
+    scored = (
+        [test for _, test in folds] if pairs == "within_folds" else [np.concatenate([t for _, t in folds])]
+    )
     predictions, fitted, fixed, flat = {}, [], [], 0
     for name, x in layers.items():
         predicted = _predict(used, x, brain, folds)
@@ -155,7 +158,8 @@ def encoded_rsa(
     if flat:
         reasons["folds whose predictions do not differ between stimuli score 0"] = flat
         warnings.warn(
-            f"{flat} of {len(scored) * len(layers)} folds have predictions that do not differ between stimuli; they "
+            f"{flat} of {len(scored) * len(layers)} folds have predictions that do not differ between "
+            "stimuli; they "
             "score 0",
             stacklevel=2,
         )
@@ -187,7 +191,9 @@ def _estimator(estimator: Any) -> Any:
         return RidgeCV()
     for name in ("fit", "predict"):
         if not callable(getattr(estimator, name, None)):
-            raise InputError(f"estimator {type(estimator).__name__} has no {name}; give a regression estimator")
+            raise InputError(
+                f"estimator {type(estimator).__name__} has no {name}; give a regression estimator"
+            )
     return estimator
 
 
@@ -228,19 +234,23 @@ def _folds(cv: Any, codes: np.ndarray, random_state: int) -> list[Fold]:
     for number, (train, test) in enumerate(folds):
         if len(test) < FEWEST_IN_FOLD or not len(train):
             raise ShapeError(
-                f"fold {number} has {len(train)} training and {len(test)} test stimuli; the RDM of a test fold needs "
+                f"fold {number} has {len(train)} training and {len(test)} test stimuli; the RDM of a test "
+                "fold needs "
                 f"at least {FEWEST_IN_FOLD}: use fewer folds"
             )
         both = set(codes[train].tolist()) & set(codes[test].tolist())
         if both:
             row = int(test[np.isin(codes[test], list(both))][0])
             raise LeakageError(
-                f"fold {number}: test stimulus of row {row} is in the training part too, itself or by a stimulus of its "
+                f"fold {number}: test stimulus of row {row} is in the training part too, itself or by a "
+                "stimulus of its "
                 "group (equal content or label); split whole groups"
             )
         seen[test] += 1
     if not folds or (seen > 1).any():
-        raise InputError("cv gives no folds, or a stimulus is tested twice; every stimulus has one prediction")
+        raise InputError(
+            "cv gives no folds, or a stimulus is tested twice; every stimulus has one prediction"
+        )
     return folds
 
 

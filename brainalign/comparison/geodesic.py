@@ -162,8 +162,8 @@ def _paths(d: np.ndarray, n_neighbors: int | None, threshold: float | None, resc
 def _checked(rdms: Any) -> tuple[np.ndarray, tuple[int, ...], Callable[[np.ndarray], Any]]:
     """The RDMs as one stack (k, n, n), their shape, and the way back to the caller's kind of array."""
     tensor, was_tensor = to_tensor("rdms", rdms)
-    values = tensor.cpu().numpy()
-    if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 3:
+    values = tensor.detach().cpu().numpy()
+    if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 3 or 0 in values.shape:
         raise ShapeError(f"rdms have shape {values.shape}; expected (..., n, n) with at least 3 stimuli")
     stack = values.reshape(-1, *values.shape[-2:])
     if np.isinf(stack).any():

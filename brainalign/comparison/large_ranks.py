@@ -11,6 +11,7 @@ import numpy as np
 from brainalign._checks import one_of
 from brainalign.comparison.large_rsa import DISTANCES, FloatArray, standardised_pair
 from brainalign.errors import InputError, ShapeError
+from brainalign.statistics._rsa_inputs import plain_array
 
 _SAMPLE = 2**20
 _TILE = 1024
@@ -62,8 +63,8 @@ def large_rank_rsa(
     ShapeError
         No matrix, different numbers of rows, fewer than 3 stimuli, one unit with correlation.
     InputError
-        Another measure or distance, fewer than 2 bins or rows of a tile, values that are not
-        finite, a row that is constant over units with correlation distance.
+        Not real numbers, another measure or distance, fewer than 2 bins or rows of a tile,
+        values that are not finite, a row that is constant over units with correlation distance.
 
     Notes
     -----
@@ -90,7 +91,8 @@ def large_rank_rsa(
         raise InputError(f"n_bins={n_bins}, tile_rows={tile_rows}; expected at least 2 of each")
     _check_rows(x, y)
     n = int(x.shape[0])
-    shift = tuple(np.asarray(side[: min(n, tile_rows)], dtype=np.float64).mean(axis=0) for side in (x, y))
+    first = slice(0, min(n, tile_rows))
+    shift = tuple(_taken(name, side, first).mean(axis=0) for name, side in (("x", x), ("y", y)))
     edges, scale = _edges(x, y, shift, distance, n_bins, random_state)
     counts = [np.zeros(len(e) + 1, dtype=np.int64) for e in edges]
     for tile in _tiles(x, y, shift, distance, tile_rows, scale):
@@ -138,11 +140,19 @@ def _check_rows(x: Any, y: Any) -> None:
         raise ShapeError(f"x and y have {x.shape[0]} stimuli; a comparison needs at least 3")
 
 
+def _taken(name: str, side: Any, index: Any) -> FloatArray:
+    """Some rows as float64; a table takes rows by position, not its columns by name."""
+    array = plain_array(name, side.iloc[index] if hasattr(side, "iloc") else side[index])
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} has dtype {array.dtype}; expected real numbers")
+    return array.astype(np.float64)
+
+
 def _rows(
     x: Any, y: Any, index: Any, shift: tuple[FloatArray, ...], distance: str
 ) -> tuple[FloatArray, FloatArray]:
     """The same rows of both, float64, shifted or standardised."""
-    u, v = (np.asarray(side[index], dtype=np.float64) for side in (x, y))
+    u, v = (_taken(name, side, index) for name, side in (("x", x), ("y", y)))
     for name, values in (("x", u), ("y", v)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} has values that are not finite; leave out these units or stimuli first")

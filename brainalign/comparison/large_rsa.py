@@ -11,6 +11,7 @@ import numpy as np
 from brainalign._checks import one_of
 from brainalign._memory import available_memory
 from brainalign.errors import InputError, MemoryBudgetError, ShapeError
+from brainalign.statistics._rsa_inputs import plain_array
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 MEASURES = ("pearson", "cosine", "whitened_cosine")
@@ -151,14 +152,14 @@ def paired_blocks(x: Any, y: Any, block_rows: int | None) -> Iterator[tuple[np.n
 def _blocks(name: str, side: Any, rows: int) -> Iterator[np.ndarray]:
     if hasattr(side, "shape"):
         for start in range(0, side.shape[0], rows):
-            yield np.asarray(side[start : start + rows])
+            yield plain_array(name, side[start : start + rows])
         return
     if not isinstance(side, Iterable):
         raise InputError(
             f"{name} is {type(side).__name__}; expected an array, a dataset or an iterable of blocks"
         )
     for block in side:
-        array = np.asarray(block)
+        array = plain_array(f"a block of {name}", block)
         if array.ndim != 2:
             raise ShapeError(f"a block of {name} has shape {array.shape}; expected (n_rows, n_units)")
         if len(array):
@@ -212,6 +213,9 @@ class _Side:
     def __init__(self, block: FloatArray) -> None:
         p = block.shape[1]
         self.shift = block.mean(axis=0) if len(block) else np.zeros(p)
+        # the similarity has no unit, and fourth powers of the responses must neither overflow nor vanish
+        largest = float(np.abs(block - self.shift).max(initial=0.0))
+        self.size = largest if largest > 0 else 1.0
         self.outer = np.zeros((p, p))
         self.rows = np.zeros(p)
 
@@ -234,7 +238,7 @@ class _Sums:
                 raise ShapeError(
                     f"a block of {name} has {block.shape[1]} units and the first one has {width}"
                 )
-        u, v = x - self.x.shift, y - self.y.shift
+        u, v = (x - self.x.shift) / self.x.size, (y - self.y.shift) / self.y.size
         self.n += len(u)
         for side, rows in ((self.x, u), (self.y, v)):
             side.rows += rows.sum(axis=0)

@@ -12,8 +12,8 @@ import numpy as np
 
 from brainalign._checks import lookup, unknown_name
 from brainalign.comparison import cka
-from brainalign.comparison._pairing import paired
 from brainalign.comparison._comparators import unit_ranks, unit_vectors
+from brainalign.comparison._pairing import paired
 from brainalign.comparison._rdm_stacks import upper_triangle
 from brainalign.comparison.rdm_comparison import MIN_STIMULI
 from brainalign.comparison.rdms import rdm

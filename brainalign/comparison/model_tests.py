@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from brainalign.comparison._bootstrap_variance import (
     draw_counts,
     sampling_variances,
 )
+from brainalign.comparison._rsa_inputs import drawn_with
 from brainalign.comparison._rsa_tests import Contrasts
 from brainalign.comparison.rsa_inference import bootstrap_rsa
 from brainalign.comparison.rsa_result import RsaResult
@@ -35,7 +37,8 @@ class ModelComparison:
     names : tuple of str
     scores : array (n_models,), means over the units
     differences, standard_errors : arrays (n_models, n_models), row less column
-    p_values : array (n_models, n_models), two-sided, (b + 1) / (m + 1); NaN on the diagonal
+    p_values : array (n_models, n_models), two-sided, (b + 1) / (m + 1); NaN on the diagonal,
+        and for a difference that does not vary over the draws
     p_corrected : the same, corrected over all pairs by the distribution of the largest |t|
     method : ``"sign_flip"``, ``"bootstrap"``
     over : tuple of the factors that were resampled
@@ -53,9 +56,7 @@ class ModelComparison:
     n_draws: int
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a pair: model_a, model_b, difference (a less b), standard_error, p, p_corrected,
-        method, over.
-        """
+        """One row a pair: the models, difference (a less b), error, p, p_corrected, method, over."""
         a, b = np.triu_indices(len(self.names), 1)
         return pd.DataFrame(
             {
@@ -92,15 +93,14 @@ def compare_models(
     scores : one of
         array (n_units, n_models): a score of every model for every subject or every stimulus
         (encoding, CKA, RSA), `over` says which; the signs of the differences are flipped for whole
-        units. Units with NaN in any model are left out of all.
-        array (n_subjects, n_stimuli, n_models): averaged over the factor that is not in `over` and
-        sign-flipped
-        over the other one, or resampled over both.
+        units. Units with NaN in any model are left out of all, with a warning.
+        array (n_subjects, n_stimuli, n_models): averaged over the factor that is not in `over`
+        and sign-flipped over the other one, or resampled over both.
         RsaResult: its draws.
         RDMs of data (n_subjects, n, n), together with `models`: `bootstrap_rsa` first.
     models : RDMs of models, as in `bootstrap_rsa`, or None
-    over : ``"subjects"``, ``"stimuli"`` or both; None: subjects for a matrix, both for three axes and "
-    "for RDMs
+    over : ``"subjects"``, ``"stimuli"`` or both; None: subjects for a matrix, both for three axes and
+        for RDMs
     measure : as in `bootstrap_rsa`, for RDMs
     names : names of the models; None: model_0, model_1 ..., or those of the RDMs
     n_draws : sign flips or bootstrap draws m
@@ -115,17 +115,17 @@ def compare_models(
     ShapeError
         Other axes; fewer than 2 models or 2 usable units; names that do not fit.
     InputError
-        Unknown `over`, or one that the scores do not have; n_draws below 1.
+        Unknown `over`, or one that the scores do not have; n_draws below 1 or not whole; RDMs
+        without `models`.
 
     Notes
     -----
     Sign flips are exact where a difference is as likely as its negative; all models flip
     together, so that the largest |t| over pairs keeps their dependence (Westfall & Young 1993;
     Nichols & Holmes 2002, doi:10.1002/hbm.1058). With m flips of n units p is at least
-    1 / (m + 1), and there are 2^n patterns. Draws are centred on 0 and divided by their own spread;
-    the observed
-    difference is divided by the standard error of the sampling that is meant (two factors: see
-    `bootstrap_rsa`).
+    1 / (m + 1), and there are 2^n patterns. Draws are centred on 0, divided by their own spread and,
+    in their tails, stretched to Student's t; the observed difference is divided by the standard
+    error of the sampling that is meant (two factors: see `bootstrap_rsa`).
     Cost: O(m n k^2).
 
     Examples
@@ -137,8 +137,7 @@ def compare_models(
     >>> result.best(), bool(result.p_corrected[0, 2] < 0.05), bool(result.p_corrected[0, 1] < 0.05)
     ('c', True, False)
     """
-    if n_draws < 1:
-        raise InputError(f"n_draws={n_draws}; expected at least 1")
+    n_draws, generator = drawn_with("n_draws", n_draws, 1, random_state)
     if models is not None:
         scores = bootstrap_rsa(
             scores,
@@ -159,7 +158,6 @@ def compare_models(
         return _of_result(scores)
     table, factors = _table(scores, over)
     labels = _labels(names, table.shape[-1])
-    generator = np.random.default_rng(random_state)
     if table.ndim == 3:
         return _over_both(table, labels, n_draws, generator)
     return _sign_flips(table, factors, labels, n_draws, generator)
@@ -180,6 +178,11 @@ def _table(scores: Any, over: str | Sequence[str] | None) -> tuple[np.ndarray, t
             f"scores have shape {table.shape}; expected (n_units, n_models) or (n_subjects, n_stimuli, "
             f"n_models)"
         )
+    if table.ndim == 3 and table.shape[1] == table.shape[2] and _are_rdms(table):
+        raise InputError(
+            f"scores of shape {table.shape} are RDMs (symmetric, zero diagonal) and models is None; give the "
+            "RDMs of the models too"
+        )
     factors = _factors(over if over is not None else (("subjects",) if table.ndim == 2 else FACTORS))
     if table.ndim == 2 and len(factors) == 2:
         raise InputError(
@@ -194,13 +197,27 @@ def _table(scores: Any, over: str | Sequence[str] | None) -> tuple[np.ndarray, t
             f"these subjects or "
             "stimuli"
         )
-    table = table[np.isfinite(table).all(axis=1)] if table.ndim == 2 else table
+    if table.ndim == 2:
+        usable = np.asarray(np.isfinite(table).all(axis=1))
+        if not usable.all():
+            warnings.warn(
+                f"{int((~usable).sum())} of {len(usable)} {factors[0]} have no score of some model (NaN) and "
+                "are left out of all",
+                stacklevel=3,
+            )
+        table = table[usable]
     if table.shape[-1] < 2 or min(table.shape[:-1]) < 2:
         raise ShapeError(
             f"scores of {table.shape[:-1]} usable units and {table.shape[-1]} models; expected at least "
             f"2 of each"
         )
     return table, factors
+
+
+def _are_rdms(table: np.ndarray) -> bool:
+    """Whether a cube holds dissimilarities; scores are neither symmetric nor 0 with themselves."""
+    diagonal = np.diagonal(table, axis1=1, axis2=2)
+    return bool((diagonal == 0).all() and np.array_equal(table, table.transpose(0, 2, 1)) and table.any())
 
 
 def _labels(names: Sequence[str] | None, n_models: int) -> tuple[str, ...]:
@@ -287,6 +304,14 @@ def _of_draws(
     with np.errstate(divide="ignore", invalid="ignore"):
         null = (contrasts.calibrated() - values) / error
         observed = np.where((values == 0) & (error == 0), 0.0, values / error)
+    certain = contrasts.without_error()
+    if certain.any():
+        warnings.warn(
+            f"{int(certain.sum())} of {len(certain)} differences do not vary over the draws: they have no "
+            "standard error and their p is NaN",
+            stacklevel=4,
+        )
+    observed = np.where(certain, np.nan, observed)
     return _result(names, scores, values, error, observed, np.nan_to_num(null), "bootstrap", over)
 
 

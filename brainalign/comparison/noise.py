@@ -133,8 +133,9 @@ def noise_precision(
     ShapeError
         Not a matrix, or fewer than 2 rows.
     InputError
-        Values that are not finite; a channel that is constant; dof below 1; fewer rows than
-        channels, or channels that repeat one another, without shrinkage; an unknown name.
+        Values that are not finite; a channel that is constant; residuals whose squares no float64
+        holds; dof below 1 or above n_rows; fewer rows than channels, or channels that repeat one
+        another, without shrinkage; an unknown name.
 
     Notes
     -----
@@ -157,16 +158,26 @@ def noise_precision(
     rows = _checked(residuals)
     n, p = rows.shape
     dof = n - 1.0 if dof is None else float(dof)
-    if not dof >= 1:
-        raise InputError(f"dof={dof:g} is below 1; expected the residual rows less the fitted regressors")
+    if not 1 <= dof <= n:
+        raise InputError(
+            f"dof={dof:g} is not between 1 and the {n} residual rows; expected the rows less the fitted "
+            "regressors"
+        )
     if shrinkage == "none" and n <= p:
         raise InputError(
             f"residuals have {n} rows and {p} channels; a covariance without shrinkage needs more rows than "
             "channels: choose shrinkage='ledoit_wolf' or 'diagonal', or give more rows"
         )
     with full_precision():
-        weight, target = _ESTIMATORS[shrinkage](rows, dof)
-        form = _form(rows * ((1.0 - weight) / dof) ** 0.5, target, weight)
+        # the intensities hold fourth powers, which overflow or vanish long before the variances do
+        size = float(rows.abs().max())
+        if not 1e-150 < size < 1e150:
+            raise InputError(
+                f"the largest residual is {size:.3g}; its square is no float64 number: give residuals and "
+                "responses in another unit"
+            )
+        weight, target = _ESTIMATORS[shrinkage](rows / size, dof)
+        form = _form(rows * ((1.0 - weight) / dof) ** 0.5, target * size**2, weight)
     return NoisePrecision(form, shrinkage, weight, n, dof)
 
 
@@ -190,7 +201,7 @@ def mean_noise(first: NoisePrecision, second: NoisePrecision) -> NoisePrecision:
 
 
 def _given(noise: Any) -> NoisePrecision:
-    values, _ = to_tensor("noise", noise)
+    values = to_tensor("noise", noise)[0].detach()
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ShapeError(
             f"noise has shape {tuple(values.shape)}; expected a precision matrix (n_channels, n_channels) or "
@@ -205,7 +216,7 @@ def _given(noise: Any) -> NoisePrecision:
 
 def _checked(residuals: Any) -> torch.Tensor:
     """Centred rows (n, p) with some variance in every channel."""
-    rows, _ = to_tensor("residuals", residuals)
+    rows = to_tensor("residuals", residuals)[0].detach()
     if rows.ndim != 2:
         raise ShapeError(f"residuals have shape {tuple(rows.shape)}; expected 2 axes (n_rows, n_channels)")
     if rows.shape[0] < 2 or rows.shape[1] < 1:

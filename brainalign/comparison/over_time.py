@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +11,18 @@ import numpy as np
 import pandas as pd
 
 from brainalign._checks import lookup
+from brainalign._linalg import full_precision
+from brainalign.comparison._inner_measures import (
+    checked_stack,
+    complete_triangles,
+    on_host,
+    unit_rows,
+    warn_undefined,
+)
 from brainalign.comparison._pairing import finite_matrix, paired, stimulus_means
 from brainalign.comparison.measures import Measure, check_size, find_measure, inner_product
-from brainalign.comparison.rdms import DISTANCES
+from brainalign.comparison.rdm_comparison import default_measure
+from brainalign.comparison.rdms import DISTANCES, rdm
 from brainalign.errors import AlignmentError, ShapeError
 from brainalign.types import RDMs, Responses
 
@@ -39,14 +49,14 @@ class TimeComparison:
     n_stimuli: int
 
 
-def time_resolved_rdms(responses: Any, *, distance: str = "correlation") -> RDMs:
+def time_resolved_rdms(responses: Any, *, distance: str = "correlation", noise: Any = None) -> RDMs:
     """Return one RDM for every time.
 
     Parameters
     ----------
     responses : Responses (n_samples, n_units, n_times), the rows of a stimulus averaged
         first; or array (n_stimuli, n_units, n_times)
-    distance : as in `rdm`
+    distance, noise : as in `rdm`; one noise for all times
 
     Returns
     -------
@@ -73,11 +83,77 @@ def time_resolved_rdms(responses: Any, *, distance: str = "correlation") -> RDMs
     >>> time_resolved_rdms(x).values.shape
     (3, 6, 6)
     """
-    function = lookup("distance", distance, DISTANCES)
+    lookup("distance", distance, DISTANCES)
     values, ids, times = _stimuli_over_time(responses)
-    matrices = np.stack([function(values[:, :, t]) for t in range(values.shape[2])])
+    matrices = rdm(np.moveaxis(values, 2, 0), distance=distance, noise=noise)
     table = pd.DataFrame({"time": times})
     return RDMs(matrices, ids, table, {"distance": str(distance)})
+
+
+def temporal_generalisation(
+    rdms: Any, *, measure: str | None = None, between_subjects: bool = False
+) -> np.ndarray:
+    """Compare the RDM at every time with that at every other time.
+
+    Parameters
+    ----------
+    rdms : array (n_times, n, n) or (n_subjects, n_times, n, n), or RDMs with one row a time
+    measure : name of `COMPARATORS`; with several subjects an inner-product measure; None: ``"rho_a"``, said \
+in a warning
+    between_subjects : bool
+        Time t of one subject with time t' of another, mean over ordered pairs of subjects: noise that
+        lasts over time within a recording, which makes neighbouring times alike, does not count.
+
+    Returns
+    -------
+    array (n_times, n_times), symmetric; mean over subjects. The diagonal is 1 within subjects.
+    NaN, counted in a warning, for constant RDMs.
+
+    Raises
+    ------
+    ShapeError
+        Other axes; one subject with `between_subjects`.
+    InputError
+        Missing pairs.
+
+    Notes
+    -----
+    One product of prepared RDMs, O(S T^2 P). For a distance between the patterns of two times see
+    `cross_time_rdms`. Source: King & Dehaene 2014, doi:10.1016/j.tics.2014.01.002, applied to RDMs.
+
+    Examples
+    --------
+    >>> patterns = np.random.default_rng(0).normal(size=(2, 10, 6))
+    >>> temporal_generalisation(rdm(patterns[[0, 0, 1]]), measure="pearson").round(1)[0, :2]
+    array([1., 1.])
+    """
+    if measure is None:
+        measure = default_measure(rdms.info.get("distance") if isinstance(rdms, RDMs) else None)
+        warnings.warn(f"measure is not given: {measure!r} is used; name the measure", stacklevel=2)
+    values = np.asarray(on_host(rdms.values if isinstance(rdms, RDMs) else rdms), dtype=np.float64)
+    values = values[None] if values.ndim == 3 else values
+    if values.ndim != 4:
+        raise ShapeError(
+            f"rdms have shape {values.shape}; expected (n_times, n, n) or (n_subjects, n_times, n, n)"
+        )
+    if between_subjects and len(values) < 2:
+        raise ShapeError(
+            "between_subjects=True needs RDMs (n_subjects, n_times, n, n) of at least 2 subjects"
+        )
+    s, t = values.shape[:2]
+    flat = checked_stack("rdms", values.reshape(-1, *values.shape[2:]))
+    units = unit_rows(complete_triangles(flat), measure).reshape(s, t, -1)
+    with full_precision():
+        joined = units.permute(1, 0, 2).flatten(1)
+        table = joined @ joined.T
+        if between_subjects:
+            total = units.sum(0)
+            table = (total @ total.T - table) / (s * (s - 1))
+        else:
+            table = table / s
+    out = np.asarray(table.clamp(-1.0, 1.0).numpy())
+    warn_undefined(out, "pairs of times", stacklevel=2)
+    return out
 
 
 def compare_over_time(

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import torch
 from scipy.optimize import nnls
 
 from brainalign._checks import one_of
+from brainalign.comparison._ranks import mid_ranks
 from brainalign.comparison._rdm_masks import mask_groups
 from brainalign.comparison._rdm_stacks import as_stack, upper_triangle
 from brainalign.comparison.rdm_joins import join_rdms
 from brainalign.errors import InputError, ShapeError
-from brainalign.statistics.rank_correlation import settle_ties
 from brainalign.types import RDMs
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -49,7 +49,7 @@ def partial_rsa(
     *,
     measure: str = "spearman",
     join: str = "same",
-) -> float | FloatArray:
+) -> Any:
     """Return the correlation of data and model RDMs with the control RDMs held constant.
 
     Parameters
@@ -63,11 +63,12 @@ def partial_rsa(
 
     Returns
     -------
-    float for two matrices, else array (k, m), in [-1, 1]: the Pearson correlation of what a
-    linear fit of the controls (and a constant) leaves of both. NaN, with a warning that counts
-    them, where nothing is left: a model (or data RDM) that the controls determine, as A given A,
-    has no partial correlation, neither 0 nor 1. Pairs of stimuli that are NaN in the data RDM, in
-    the model or in any control are left out for that data and model alone.
+    float for two matrices, else array (k, m), in [-1, 1]; tensors give a tensor. The Pearson
+    correlation of what a linear fit of the controls (and a constant) leaves of both. NaN, with
+    a warning that counts them, where nothing is left: a model (or data RDM) that the controls
+    determine, as A given A, has no partial correlation, neither 0 nor 1. Pairs of stimuli that
+    are NaN in the data RDM, in the model or in any control are left out for that data and model
+    alone.
 
     Raises
     ------
@@ -117,6 +118,10 @@ def partial_rsa(
             stacklevel=2,
         )
     single = np.ndim(data_rdms) == 2 and np.ndim(model_rdms) == 2
+    tensor = next((v for v in (data_rdms, model_rdms) if isinstance(v, torch.Tensor)), None)
+    if tensor is not None:
+        table = torch.from_numpy(out).to(tensor.device)
+        return table[0, 0] if single else table
     return float(out[0, 0]) if single else out
 
 
@@ -140,6 +145,13 @@ def _vectors(given: list[tuple[str, Any]], join: str) -> list[FloatArray]:
     return [upper_triangle(stack) for stack in stacks]
 
 
+def _of_size_one(vectors: FloatArray) -> FloatArray:
+    """Rows over their largest entry, whose squares neither overflow nor vanish."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    out: FloatArray = vectors / np.where(largest > 0, largest, 1.0)
+    return out
+
+
 def _given_controls(data: FloatArray, models: FloatArray, controls: FloatArray, measure: str) -> FloatArray:
     out = np.full((len(data), len(models)), np.nan)
     known = ~np.isnan(controls).any(axis=0)
@@ -149,9 +161,9 @@ def _given_controls(data: FloatArray, models: FloatArray, controls: FloatArray, 
             continue
         parts = (data[rows][:, keep], models[columns][:, keep], controls[:, keep])
         if measure == "spearman":
-            u, v, held = (stats.rankdata(settle_ties(p), axis=1) for p in parts)
+            u, v, held = (mid_ranks(torch.from_numpy(np.ascontiguousarray(p))).numpy() for p in parts)
         else:
-            u, v, held = parts
+            u, v, held = (_of_size_one(p) for p in parts)
         basis = _basis(held)
         first, second = _left_over(u, basis), _left_over(v, basis)
         out[np.ix_(rows, columns)] = np.clip(first @ second.T, -1.0, 1.0)

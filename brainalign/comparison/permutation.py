@@ -14,7 +14,7 @@ import torch
 from brainalign._checks import one_of
 from brainalign.comparison._mantel import AGAINST, MantelForms
 from brainalign.comparison._pairing import paired
-from brainalign.comparison._rsa_inputs import rsa_inputs
+from brainalign.comparison._rsa_inputs import drawn_with, rsa_inputs
 from brainalign.comparison.measures import REASON_NAN, Measure, check_size, find_measure
 from brainalign.errors import InputError
 
@@ -193,12 +193,10 @@ def mantel_test(
     Notes
     -----
     Every measure but tau is an inner product of vectors that are prepared once; a draw gathers one
-    matrix and all
-    models follow from one matrix product: O(n^2 (n_models + 1)) a draw, tau O(s m n^2 log n).
-    Whitening without
-    `sigma_k` treats all stimuli alike and commutes with their order. Source: Mantel 1967, Cancer
-    Research 27:209;
-    Phipson & Smyth 2010, doi:10.2202/1544-6115.1585.
+    matrix and all models follow from one matrix product: O(n^2 (n_models + 1)) a draw, tau
+    O(s m n^2 log n). Whitening without `sigma_k` treats all stimuli alike and commutes with their
+    order. Source: Mantel 1967, Cancer Research 27:209; Phipson & Smyth 2010,
+    doi:10.2202/1544-6115.1585.
 
     Examples
     --------
@@ -208,20 +206,17 @@ def mantel_test(
     >>> mantel_test(d, d**2, n_permutations=99).p_values
     array([0.01])
     """
-    if n_permutations < 1:
-        raise InputError(f"n_permutations={n_permutations}; expected at least 1")
+    n_permutations, generator = drawn_with("n_permutations", n_permutations, 1, random_state)
     one_of("alternative", alternative, ALTERNATIVES)
     one_of("measure", measure, AGAINST)
     inputs = rsa_inputs(data_rdms, model_rdms, measure=measure, names=names, device=device)
     if inputs.n_missing:
         raise InputError(
-            f"{inputs.n_missing} pairs of stimuli are missing; they would move with the stimuli: leave "
-            f"out the "
-            "stimuli that have missing pairs"
+            f"{inputs.n_missing} pairs of stimuli are missing; they would move with the stimuli: leave out "
+            "the stimuli that have missing pairs"
         )
     forms = MantelForms(inputs)
     values = forms.against(np.arange(inputs.n_stimuli)[None])[0]
-    generator = np.random.default_rng(random_state)
     orders = generator.permuted(np.tile(np.arange(inputs.n_stimuli), (n_permutations, 1)), axis=1)
     null = forms.against(orders)
     flat = np.isnan(values)

@@ -126,7 +126,8 @@ def compare_rdms(
     AlignmentError
         `RDMs` over different stimuli with ``join="same"``; fewer than 3 are shared.
     ShapeError
-        Not square, different numbers of stimuli, too few stimuli, `sigma_k` of another size.
+        Not square, different numbers of stimuli, too few stimuli, `sigma_k` of another size, a
+        callable that returns another shape.
     InputError
         Not symmetric, a diagonal that is not zero (a similarity matrix?), infinite values, an
         array given together with `RDMs`, a `sigma_k` that is not positive definite or that the
@@ -214,17 +215,13 @@ def _stacks(d1: Any, d2: Any, join: str, sigma_k: Any) -> tuple[np.ndarray, np.n
         return first.values.astype(np.float64), second.values.astype(np.float64), sigma
     if join != "same":
         raise InputError(f"join={join!r} joins by stimulus_id, and plain arrays have none; give two RDMs")
-    stack1, stack2 = as_stack("d1", _on_host(d1)), as_stack("d2", _on_host(d2))
+    stack1, stack2 = as_stack("d1", d1), as_stack("d2", d2)
     if stack1.shape[1] != stack2.shape[1]:
         raise ShapeError(
             f"d1 is over {stack1.shape[1]} stimuli and d2 over {stack2.shape[1]}; they must agree, or be "
             "RDMs with ids to join by"
         )
     return stack1, stack2, check_sigma_k(sigma_k, stack1.shape[1])
-
-
-def _on_host(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _joined_sigma(sigma: np.ndarray, own: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -249,7 +246,13 @@ def _by_pairs(function: Comparator, a: np.ndarray, b: np.ndarray, device: torch.
         if keep.sum() < MIN_STIMULI:
             continue
         u, v = a[rows][:, keep], b[columns][:, keep]
-        out[np.ix_(rows, columns)] = function(u, v) if device is None else _on(device, function, u, v)
+        found = np.asarray(function(u, v)) if device is None else _on(device, function, u, v)
+        if found.shape != (len(u), len(v)):
+            raise ShapeError(
+                f"measure returned shape {found.shape} for {len(u)} and {len(v)} RDMs; expected "
+                f"({len(u)}, {len(v)}), one row for each of the first"
+            )
+        out[np.ix_(rows, columns)] = found
     _warn_of_missing(most, a.shape[1])
     return out
 

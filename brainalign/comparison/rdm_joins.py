@@ -109,4 +109,7 @@ def _partners(names: tuple[str, ...], rdms: tuple[RDMs, ...], shared: set[str]) 
             parts.append(
                 f"{len(alone)} of {len(one.stimulus_id)} stimuli of {name} have no partner: {listed}"
             )
-    return "; ".join(parts) + '. Give join="intersection" or join="union", or select the shared stimuli first'
+    return "; ".join(parts) + (
+        '. Give join="intersection" or join="union" (join_rdms does it for functions without join), or '
+        "select the shared stimuli first"
+    )

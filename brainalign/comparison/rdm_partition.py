@@ -179,7 +179,8 @@ def partition_rdms(
     missing = int(np.isnan(total[-1]).sum())
     if missing:
         warnings.warn(
-            f"{missing} of {len(data)} data RDMs have no R2 (NaN): they are constant, or fewer pairs of stimuli than "
+            f"{missing} of {len(data)} data RDMs have no R2 (NaN): they are constant, or fewer pairs of "
+            "stimuli than "
             "models + 2 are known (in a fold)",
             stacklevel=2,
         )
@@ -204,7 +205,8 @@ def _inputs(
     plain, labels = named_rdms("model_rdms", model_rdms, ("model", "name", "layer"), names)
     if isinstance(plain, RDMs) != isinstance(data_rdms, RDMs):
         raise AlignmentError(
-            "one of data_rdms and model_rdms is RDMs and the other is not; stimuli are joined by id or by position, "
+            "one of data_rdms and model_rdms is RDMs and the other is not; stimuli are joined by id or by "
+            "position, "
             "never both"
         )
     if isinstance(data_rdms, RDMs):
@@ -213,7 +215,8 @@ def _inputs(
     models = checked_stack("model_rdms", plain, data.shape[1])
     if len(models) > MOST_MODELS:
         raise ShapeError(
-            f"{len(models)} models have {2 ** len(models)} subsets; expected at most {MOST_MODELS}: average related ones"
+            f"{len(models)} models have {2 ** len(models)} subsets; expected at most {MOST_MODELS}: average "
+            "related ones"
         )
     if data.shape[1] < 4:
         raise ShapeError(f"RDMs over {data.shape[1]} stimuli; a fit of RDMs needs at least 4")
@@ -285,8 +288,9 @@ def _subset_weights(gram: np.ndarray, target: np.ndarray, fit: str) -> np.ndarra
     else:
         systems = np.where(inside, gram, np.eye(m))
         aims = np.where(masks[:, :, None], target, 0.0)
-        flat = torch.from_numpy(np.repeat(systems, k, axis=0)), torch.from_numpy(
-            aims.swapaxes(1, 2).reshape(-1, m).copy()
+        flat = (
+            torch.from_numpy(np.repeat(systems, k, axis=0)),
+            torch.from_numpy(aims.swapaxes(1, 2).reshape(-1, m).copy()),
         )
         weights = nonnegative_weights(*flat).numpy().reshape(len(masks), k, m).swapaxes(1, 2)
     return np.asarray(weights * masks[:, :, None] / scale[:, None])

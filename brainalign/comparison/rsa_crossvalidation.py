@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 
 from brainalign._linalg import full_precision
+from brainalign.comparison._rdm_stacks import as_stack
 from brainalign.comparison._rsa_folds import FoldScores, weighted_stacks
-from brainalign.comparison._rsa_inputs import rsa_inputs
+from brainalign.comparison._rsa_inputs import drawn_with, rsa_inputs
 from brainalign.errors import ShapeError
 from brainalign.types import RDMs
 
@@ -92,8 +93,7 @@ def crossvalidate_rsa(
     -----
     Needs only Gram matrices of the RDMs under the weights of each fold: O(folds (s + k) k P) for the
     products and O(folds k^3) for the fits. Source: Schuett et al. 2023, doi:10.7554/eLife.82566;
-    Khaligh-Razavi &
-    Kriegeskorte 2014, doi:10.1371/journal.pcbi.1003915.
+    Khaligh-Razavi & Kriegeskorte 2014, doi:10.1371/journal.pcbi.1003915.
 
     Examples
     --------
@@ -111,13 +111,13 @@ def crossvalidate_rsa(
     chosen = data_rdms.info.get("distance") if isinstance(data_rdms, RDMs) else None
     if measure is None and chosen == "crossnobis":
         measure = "whitened_cosine"
-    n = values.shape[-1]
-    nothing = 1.0 - np.eye(n)
+    values = values if isinstance(values, torch.Tensor) else as_stack("data_rdms", values)
+    nothing = 1.0 - np.eye(values.shape[-1])
     inputs = rsa_inputs(
         values, nothing[None], measure=measure, sigma_k=sigma_k, device=device, warn_ties=False
     )
     stacks = weighted_stacks(models, inputs)
-    generator = np.random.default_rng(random_state)
+    generator = drawn_with("n_folds_stimuli", n_folds_stimuli, 1, random_state)[1]
     folds = FoldScores(inputs, stacks, n_folds_stimuli, n_folds_subjects, generator)
     stimuli = inputs.tensor(np.ones((1, inputs.n_stimuli)))
     subjects = inputs.tensor(np.ones((1, inputs.n_subjects)))

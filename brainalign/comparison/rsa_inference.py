@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from brainalign.comparison._bootstrap_run import FEWEST_STIMULI, Resampling, resample
 from brainalign.comparison._bootstrap_variance import covariance_of, sampling_variances
 from brainalign.comparison._rsa_folds import FoldScores, weighted_stacks
-from brainalign.comparison._rsa_inputs import RsaInputs, rsa_inputs
+from brainalign.comparison._rsa_inputs import RsaInputs, drawn_with, rsa_inputs
 from brainalign.comparison.rsa_result import RsaResult
 from brainalign.errors import InputError, ShapeError
 
@@ -85,8 +86,9 @@ def bootstrap_rsa(
         Not (k, n, n); different numbers of stimuli; fewer than 4 stimuli where stimuli are drawn;
         fewer than 3 pairs that all RDMs know; names that do not fit.
     InputError
-        Not an RDM; an unknown factor; subjects drawn from one subject; n_boot below 2; sigma_k for
-        a measure without it or not positive definite; a measure without a bootstrap.
+        Not an RDM; an unknown factor; subjects drawn from one subject; n_boot below 2 or not whole;
+        a random_state that is no seed; missing pairs for bures; sigma_k for a measure without it
+        or not positive definite; a measure without a bootstrap.
     AlignmentError
         `RDMs` against an array, or over other stimuli.
     UnknownNameError
@@ -104,24 +106,23 @@ def bootstrap_rsa(
     0 <= E <= min(a, b), so that it is at least each one-factor variance and at most their sum.
 
     Noise that is independent from pair to pair counts up to three times in draws of stimuli, where
-    pairs share
-    stimuli; no draw separates it, so that errors over stimuli are conservative for such noise.
+    pairs share stimuli; no draw separates it, so that errors over stimuli are conservative for
+    such noise.
 
-    A draw is NaN, and counted in ``info["reasons"]``, where fewer than 3 different stimuli, or for the "
-    "ceilings
-    fewer than 2 different subjects, were drawn, or an RDM is constant in it.
+    A draw is NaN, and counted in ``info["reasons"]``, where fewer than 3 different stimuli, or for
+    the ceilings fewer than 2 different subjects, were drawn, or an RDM is constant in it. Each
+    variance is over the draws that its own scores have. Variances of ceilings over subjects are
+    made up for the draws of one subject that they lack (s^(1-s) of all), and NaN for 2 subjects.
 
-    Cost, B draws, K = s + m RDMs, P = n (n - 1) / 2: linear measures 2 B P s (s/2 + m) in one matrix product
-    of pair weights and products of RDMs (whitened: + B n K^2); rank measures O(B P K) and, for the
-    pools of the
-    ceilings, B s sorts of P integers; tau O(B P log P s m). Memory: blocks of 32 MiB a step (rank measures:
-    16 MiB a RDM).
+    Cost, B draws, K = s + m RDMs, P = n (n - 1) / 2: linear measures 2 B P s (s/2 + m) in one matrix
+    product of pair weights and products of RDMs (whitened: + B n K^2); rank measures O(B P K) and,
+    for the pools of the ceilings, B s sorts of P integers; tau O(B P log P s m). Memory: blocks of
+    32 MiB a step (rank measures: 16 MiB a RDM).
 
     Source: Schuett, Kipnis, Diedrichsen & Kriegeskorte 2023, doi:10.7554/eLife.82566 (two-factor
-    bootstrap, rho-a); Nili et al. 2014, doi:10.1371/journal.pcbi.1003553 (ceilings); Diedrichsen et al. 2021,
-    arXiv:2007.02789 (whitening). Departures: whitened ceilings pool whitened vectors; ceilings of a
-    draw weigh
-    subjects by their counts, as scores do.
+    bootstrap, rho-a); Nili et al. 2014, doi:10.1371/journal.pcbi.1003553 (ceilings); Diedrichsen et
+    al. 2021, arXiv:2007.02789 (whitening). Departures: whitened ceilings pool whitened vectors;
+    ceilings of a draw weigh subjects by their counts, as scores do.
 
     Examples
     --------
@@ -138,16 +139,14 @@ def bootstrap_rsa(
     """
     inputs = rsa_inputs(data_rdms, model_rdms, measure=measure, sigma_k=sigma_k, names=names, device=device)
     factors = _factors(over, inputs)
-    if n_boot < 2:
-        raise InputError(f"n_boot={n_boot}; expected at least 2 draws, a variance needs two")
-    generator = np.random.default_rng(random_state)
+    n_boot, generator = drawn_with("n_boot", n_boot, 2, random_state)
     folds = _weighted(inputs, weighted_models, n_folds_stimuli, n_folds_subjects, generator)
     run = Resampling(inputs, folds)
     observed = run.observed()
     draws = resample(run, factors, n_boot, generator)
     shown = draws["both"] if len(factors) == 2 else draws[factors[0]]
     sizes = {"stimuli": inputs.n_stimuli, "subjects": inputs.n_subjects}
-    contrasts = sampling_variances(draws, sizes, factors)
+    contrasts = sampling_variances(draws, sizes, factors, n_ceilings=2)
     reasons = _reasons(shown, observed, inputs, factors)
     fitted = tuple(folds.names) if folds is not None else ()
     return RsaResult(
@@ -167,7 +166,7 @@ def bootstrap_rsa(
             "n_missing": inputs.n_missing,
             "reasons": reasons,
             "signed": bool((inputs.data < 0).any()),
-            "random_state": random_state if isinstance(random_state, int) else "Generator",
+            "random_state": int(random_state) if isinstance(random_state, Integral) else "not a seed",
             **({} if folds is None else folds.info),
         },
     )
@@ -175,7 +174,7 @@ def bootstrap_rsa(
 
 def _factors(over: str | Sequence[str], inputs: RsaInputs) -> tuple[str, ...]:
     """The factors to draw, in fixed order; both become stimuli alone for one subject."""
-    asked = (over,) if isinstance(over, str) else tuple(over)
+    asked = (over,) if isinstance(over, str) else tuple(over or ())
     wrong = [f for f in asked if f not in FACTORS]
     if wrong or not asked:
         raise InputError(f"over={over!r}; expected 'stimuli', 'subjects' or ('stimuli', 'subjects')")
@@ -229,7 +228,7 @@ def _reasons(
             reasons["draws without a ceiling: under 2 different subjects"] = alone
     flat = int(np.isnan(observed[:-2]).sum())
     if flat:
-        reasons["models without a score: the RDM is constant over its pairs"] = flat
+        reasons["models without a score: the RDM of the model, or of a subject, is constant"] = flat
     if reasons:
         listed = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
         warnings.warn(f"of {len(shown)} draws over {' and '.join(factors)}: {listed} (NaN)", stacklevel=3)

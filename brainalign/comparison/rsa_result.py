@@ -15,6 +15,8 @@ from brainalign.comparison._rsa_tests import Contrasts, corrected
 from brainalign.errors import InputError
 
 _COSINES = ("cosine", "whitened_cosine")
+# similarities of kernels, which are above 0 whatever the sign of the distances
+_ALWAYS_POSITIVE = ("bures",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,8 @@ class RsaResult:
         ----------
         method : ``"t"`` or ``"bootstrap"``
             Student's t with the corrected variance, or (b + 1) / (m + 1) over the draws, moved
-            to the observed score and scaled to the corrected variance.
+            to the observed score, scaled to the corrected variance and, in their tails, stretched
+            to Student's t. NaN, with a warning, for a score that does not vary over the draws.
         correction : ``"fdr"`` (Benjamini-Hochberg), ``"fwer"`` (Holm) or None, over the models
 
         Returns
@@ -75,13 +78,12 @@ class RsaResult:
         Warns
         -----
         UserWarning
-            The measure is a cosine and the data have no negative entry: any model is above 0.
+            The measure is bures, or a cosine and the data have no negative entry: any model is above 0.
         """
         if not self.zero_is_chance:
             warnings.warn(
-                f"{self.measure} of RDMs without negative entries is above 0 for any model; test "
-                f"against 0 on "
-                "crossnobis RDMs, by mantel_test, or with a measure that removes the mean",
+                f"{self.measure} of RDMs without negative entries is above 0 for any model: 0 is not chance. "
+                "Test by mantel_test, with a measure that removes the mean, or on crossnobis RDMs (cosines)",
                 stacklevel=2,
             )
         tested = self._models()
@@ -203,15 +205,21 @@ class RsaResult:
 
     @property
     def zero_is_chance(self) -> bool:
-        """False for a cosine of RDMs without negative entries, which is above 0 for unrelated models too."""
+        """False for bures, and for a cosine of RDMs without negative entries: above 0 for any model.
+
+        With negative entries (crossnobis) 0 is what a cosine has where no two stimuli differ;
+        `mantel_test` asks whether the model fits better than with its stimuli exchanged.
+        """
+        if self.measure in _ALWAYS_POSITIVE:
+            return False
         return self.measure not in _COSINES or bool(self.info.get("signed", True))
 
     def __repr__(self) -> str:
         lower, upper = self.observed_ceiling
         head = (
             f"RsaResult: {self.measure}, {self.n_subjects} subjects, {self.n_stimuli} stimuli, "
-            f"{len(self.scores)} "
-            f"draws over {' and '.join(self.over)}; noise ceiling {lower:.4f} to {upper:.4f}"
+            f"{len(self.scores)} draws over {' and '.join(self.over)}; "
+            f"noise ceiling {lower:.4f} to {upper:.4f}"
         )
         errors = np.sqrt(self._models().variances)
         width = max(len(name) for name in self.names)

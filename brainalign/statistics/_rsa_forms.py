@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 _BLOCK = 2**22  # entries of one block of pair weights or of products of RDMs: 32 MiB
@@ -61,11 +60,15 @@ class LinearForms:
         self.complete = bool(len(self.rows) == n * (n - 1) // 2)
         clean = torch.where(mask, stack, torch.zeros_like(stack))
         vectors = clean[:, self.rows, self.columns]
+        # squares of entries beyond 1e154 are infinite, and those below 1e-162 zero
+        largest = vectors.abs().amax(1, keepdim=True)
+        largest = torch.where(largest > 0, largest, torch.ones_like(largest))
+        vectors = vectors / largest
         if centred:  # the resample removes what is left; this keeps the digits
             vectors = vectors - vectors.mean(1, keepdim=True)
         scale = vectors.square().mean(1, keepdim=True).sqrt()
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        self.scale = scale[:, 0]
+        self.scale = (scale * largest)[:, 0]
         vectors = vectors / scale
         ones = torch.ones_like(vectors[:1])
         self.vectors = torch.cat([vectors, ones])
@@ -195,8 +198,3 @@ def pooled_ceilings(cosines: torch.Tensor, subjects: torch.Tensor) -> torch.Tens
     lower = torch.where(drawn, weights * single, torch.zeros_like(single)).sum(1)
     out = torch.stack([lower, upper], 1)
     return torch.where((drawn.sum(1) > 1)[:, None], out, torch.nan)
-
-
-def as_tensor(values: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A float64 tensor on the device."""
-    return torch.as_tensor(values, dtype=torch.float64, device=device)

@@ -12,7 +12,9 @@ from brainalign.statistics._rsa_inputs import (
     DRAWN_MEASURES,
     FEWEST_PAIRS,
     LINEAR,
+    as_stack,
     common_pairs,
+    plain_array,
     stimulus_covariance,
 )
 from brainalign.statistics.rank_correlation import settle_ties
@@ -64,7 +66,8 @@ def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman", sigma_k: Any = No
         Not (n_subjects, n, n); fewer than 2 subjects, 3 stimuli or 3 complete pairs;
         sigma_k of another size.
     InputError
-        An unknown measure; an RDM that is constant; sigma_k that is no covariance.
+        An unknown measure; an RDM that is constant, infinite, not symmetric or with a diagonal;
+        sigma_k that is no covariance.
 
     Notes
     -----
@@ -115,11 +118,12 @@ def rsa_noise_ceiling(rdms: Any, *, measure: str = "spearman", sigma_k: Any = No
 
 def _complete_pairs(rdms: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """RDMs (n_subjects, n, n) with 0 in the pairs that any subject misses, the other pairs, the count."""
-    values = np.asarray(rdms, dtype=np.float64)
-    if values.ndim != 3 or values.shape[1] != values.shape[2]:
-        raise ShapeError(f"rdms have shape {values.shape}; expected (n_subjects, n_stimuli, n_stimuli)")
-    if len(values) < 2:
-        raise ShapeError(f"a ceiling over subjects needs at least 2 RDMs, found {len(values)}")
+    given = plain_array("rdms", rdms)
+    if given.ndim != 3 or given.shape[1] != given.shape[2]:
+        raise ShapeError(f"rdms have shape {given.shape}; expected (n_subjects, n_stimuli, n_stimuli)")
+    if len(given) < 2:
+        raise ShapeError(f"a ceiling over subjects needs at least 2 RDMs, found {len(given)}")
+    values = as_stack("rdms", given)
     mask, n_missing = common_pairs(values)
     if mask.sum() // 2 < FEWEST_PAIRS:
         raise ShapeError(

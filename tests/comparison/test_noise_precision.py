@@ -231,7 +231,7 @@ def test_wrong_residuals() -> None:
         noise_precision(x[:1])
     with pytest.raises(ShapeError, match=r"residuals have shape \(40,\); expected 2 axes"):
         noise_precision(x[0])
-    with pytest.raises(InputError, match="dof=0 is below 1"):
+    with pytest.raises(InputError, match="dof=0 is not between 1 and the 12 residual rows"):
         noise_precision(x, dof=0)
     with pytest.raises(InputError, match="shrinkage='ledoit' is not one of .* closest: 'ledoit_wolf'"):
         noise_precision(x, shrinkage="ledoit")

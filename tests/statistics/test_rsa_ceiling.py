@@ -111,7 +111,7 @@ def test_wrong_inputs() -> None:
     ):
         rsa_noise_ceiling(subjects()[:, :2, :2])
     flat = subjects()
-    flat[3] = 1.0
+    flat[3] = 1.0 - np.eye(len(flat[3]))
     with pytest.raises(InputError, match="RDM of subject 3 is constant"):
         rsa_noise_ceiling(flat)
     with pytest.raises(InputError, match="measure='bures' is not one of"):

@@ -89,7 +89,7 @@ def test_taking_over_never_removes_a_fresh_lock(tmp_path, monkeypatch):
 
 
 def test_contender_whose_new_lock_is_cleared_away_is_refused_by_name(tmp_path, monkeypatch):
-    """The holder clears leftovers while another process is about to name its lock: that one hears who holds it."""
+    """The holder clears leftovers while another process names its lock: that one hears who holds it."""
     link = os.link
 
     def cleared_first(source, target):
