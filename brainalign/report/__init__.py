@@ -10,16 +10,27 @@ from brainalign.report.figures_sensors import plot_topography
 from brainalign.report.figures_time import plot_lag_curve, plot_time_course
 from brainalign.report.figures_units import plot_unit_scores
 from brainalign.report.page import write_report
+from brainalign.report.plots_geometry import plot_mds_over_time
+from brainalign.report.plots_rdms import plot_rdm_movie, plot_rdms
+from brainalign.report.plots_rsa import plot_rsa
+from brainalign.report.plots_searchlight import plot_searchlight_map
+from brainalign.report.plots_trees import plot_dendrogram
 from brainalign.report.regions import score_table, summarise
 
 __all__ = [
     "plot_brain_map",
+    "plot_dendrogram",
     "plot_lag_curve",
     "plot_layer_profile",
     "plot_mds",
+    "plot_mds_over_time",
     "plot_model_comparison",
     "plot_rdm",
+    "plot_rdm_movie",
     "plot_rdm_pair",
+    "plot_rdms",
+    "plot_rsa",
+    "plot_searchlight_map",
     "plot_time_course",
     "plot_topography",
     "plot_unit_scores",
