@@ -93,7 +93,7 @@ def crossed_differences(first: RunPatterns, second: torch.Tensor) -> tuple[torch
     n = a.shape[2]
     total = a.new_zeros(len(a), n, n)
     counts = a.new_zeros(n, n)
-    sums = [(a[:, g].sum(1), second[:, g].sum(1)) for g in groups]
+    sums = [(_of_runs(a, g).sum(1), _of_runs(second, g).sum(1)) for g in groups]
     for u, own in enumerate(groups):
         for v, other in enumerate(groups):
             if same and v > u:
@@ -101,7 +101,7 @@ def crossed_differences(first: RunPatterns, second: torch.Tensor) -> tuple[torch
             products = sums[u][0] @ sums[v][1].mT
             pairs = len(own) * len(other)
             if u == v:
-                products = products - own_products(a[:, own], second[:, own])
+                products = products - own_products(_of_runs(a, own), _of_runs(second, own))
                 pairs -= len(own)
             # (u, v) and (v, u) are one where both sides are the same
             times = 2.0 if same and u != v else 1.0
@@ -112,10 +112,14 @@ def crossed_differences(first: RunPatterns, second: torch.Tensor) -> tuple[torch
     return total, counts
 
 
+def _of_runs(values: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:
+    """Some runs of (m, K, n, p); all of them without a copy."""
+    return values if len(runs) == values.shape[1] else values[:, runs]
+
+
 def own_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Sum over runs of a_k b_k', for a and b (m, K, n, p), (m, n, n), in one product."""
-    m, _, n, _ = a.shape
-    return a.transpose(1, 2).reshape(m, n, -1) @ b.transpose(1, 2).reshape(m, n, -1).mT
+    """Sum over runs of a_k b_k', for a and b (m, K, n, p), (m, n, n)."""
+    return (a @ b.mT).sum(1)
 
 
 def mean_over_pairs(total: torch.Tensor, counts: torch.Tensor, n_channels: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,17 @@ class FactorForm:
         out: torch.Tensor = (vectors * (plus + plus.sqrt()).rsqrt()).T @ scaled
         return out
 
+    def matrix(self) -> torch.Tensor:
+        """The precision (p, p): diag(d)^-1/2 (I - B'(I + B B')^-1 B) diag(d)^-1/2, no eigenvectors needed."""
+        scaled = self.factor * self._scale
+        inner = scaled @ scaled.T
+        inner.diagonal().add_(1.0)
+        lower = torch.linalg.cholesky(inner)
+        half = torch.linalg.solve_triangular(lower, scaled, upper=False) * self._scale
+        out: torch.Tensor = half.T @ -half
+        out.diagonal().add_(1.0 / self.variances)
+        return out
+
     def whiten(self, values: torch.Tensor) -> torch.Tensor:
         scaled = values * self._scale
         if len(self.factor) == 0:
@@ -90,6 +101,10 @@ class DenseForm:
         out: torch.Tensor = inverse.T * scale[:, None]
         return out
 
+    def matrix(self) -> torch.Tensor:
+        """The precision (p, p)."""
+        return self._root @ self._root.T
+
     def whiten(self, values: torch.Tensor) -> torch.Tensor:
         return values @ self._root
 
@@ -131,6 +146,11 @@ class PrecisionForm:
             )
         out: torch.Tensor = vectors * values.clamp_min(0.0).sqrt()
         return out
+
+    def matrix(self) -> torch.Tensor:
+        """The precision (p, p), as it was given."""
+        _ = self._root  # one that is none is refused
+        return self.values
 
     def whiten(self, values: torch.Tensor) -> torch.Tensor:
         return values @ self._root

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from brainalign._checks import as_matrix
 from brainalign.errors import AlignmentError, InputError, ShapeError
-from brainalign.types import Responses
+from brainalign.types import RDMs, Responses
 
 _SHOWN = 5
 
@@ -23,6 +23,15 @@ class StimulusMeans:
     values: np.ndarray
     stimulus_id: np.ndarray
     content_hash: dict[str, str]
+
+
+def passed_on(*sources: Any) -> dict[str, Any]:
+    """What a result must keep saying of its sources: that they are simulated, or a guard was overruled."""
+    out: dict[str, Any] = {}
+    for source in sources:
+        if isinstance(source, (Responses, RDMs)):
+            out.update({name: source.info[name] for name in ("simulated", "allow") if source.info.get(name)})
+    return out
 
 
 def finite_matrix(name: str, x: Any) -> np.ndarray:

@@ -75,9 +75,8 @@ class NoisePrecision:
 
     def matrix(self) -> np.ndarray:
         """Return the precision itself, (p, p) float64; nothing else here needs that much memory."""
-        identity = torch.eye(self.n_channels, dtype=torch.float64, device=_device(self.form))
-        root = self.whiten_tensor(identity)
-        out: np.ndarray = (root @ root.T).cpu().numpy()
+        with full_precision():
+            out: np.ndarray = self.form.matrix().cpu().numpy()
         return out
 
     def _index(self, channels: Any) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from brainalign.comparison._bootstrap_run import FEWEST_STIMULI, Resampling, resample
 from brainalign.comparison._bootstrap_variance import covariance_of, sampling_variances
+from brainalign.comparison._pairing import passed_on
 from brainalign.comparison._rsa_folds import FoldScores, weighted_stacks
 from brainalign.comparison._rsa_inputs import RsaInputs, drawn_with, rsa_inputs
 from brainalign.comparison.rsa_result import RsaResult
@@ -168,6 +169,7 @@ def bootstrap_rsa(
             "signed": bool((inputs.data < 0).any()),
             "random_state": int(random_state) if isinstance(random_state, Integral) else "not a seed",
             **({} if folds is None else folds.info),
+            **passed_on(data_rdms, model_rdms),
         },
     )
 

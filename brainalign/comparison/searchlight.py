@@ -12,6 +12,7 @@ import torch
 
 from brainalign._linalg import full_precision
 from brainalign.comparison import searchlight_result as reasons
+from brainalign.comparison._pairing import passed_on
 from brainalign.comparison._ranks import tied_share
 from brainalign.comparison._searchlight_inputs import Measured, joined_models, kept_pairs, measured
 from brainalign.comparison._searchlight_noise import noise_of, residual_rows
@@ -276,6 +277,7 @@ def _result(
         corrected = search.draws.corrected(search.scores).reshape(-1, *shape)
     info = {
         **about,
+        **passed_on(values),
         "distance": distance,
         "measure": measure,
         "defaults": defaults,

@@ -19,13 +19,6 @@ from brainalign.report.style import BAND, CEILING, INK, MUTED, RULE, drawable, d
 if TYPE_CHECKING:
     from brainalign.comparison import RsaResult
 
-_MEASURES = {
-    "rho_a": "Spearman ρ-a",
-    "tau_b": "Kendall τ-b",
-    "whitened_pearson": "whitened correlation",
-    "bures": "Bures similarity",
-    "neg_riemannian": "negative Riemannian distance",
-}
 _CORRECTIONS = {"fdr": "FDR", "fwer": "Holm", None: "uncorrected"}
 _FIXED = "#6aa5d0"
 _FITTED = "#d3e4f0"
@@ -120,8 +113,7 @@ def plot_rsa(
     ]
     ax.set_yticks(np.arange(len(frame)), names)
     ax.set_ylim(len(frame) - 0.4, -0.6)
-    measure = _MEASURES.get(result.measure) or metric_name(result.measure)
-    dress(ax, xlabel=drawable(f"similarity of RDMs ({measure})"), grid="x")
+    dress(ax, xlabel=drawable(f"similarity of RDMs ({metric_name(result.measure)})"), grid="x")
     ax.tick_params(axis="y", length=0)
     told = _caption(
         result, frame, dots, pairs, method=method, correction=correction, level=level, alpha=alpha

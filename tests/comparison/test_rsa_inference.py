@@ -320,3 +320,13 @@ def test_wrong_inputs() -> None:
         r.test_pairs(method="z")
     with pytest.raises(InputError, match="correction='bonferroni' is not one of"):
         r.test_pairs(correction="bonferroni")
+
+
+def test_simulated_rdms_stay_simulated() -> None:
+    """What RDMs say of their making is said by the result too."""
+    ids = [f"s{i}" for i in range(DATA.shape[1])]
+    said = {"simulated": True, "allow": "for the test"}
+    made = bootstrap_rsa(RDMs(DATA, ids, info=said), RDMs(MODELS["true"], ids), n_boot=20, measure="pearson")
+    assert {name: made.info.get(name) for name in said} == said
+    plain = bootstrap_rsa(RDMs(DATA, ids), RDMs(MODELS["true"], ids), n_boot=20, measure="pearson")
+    assert not set(said) & set(plain.info)

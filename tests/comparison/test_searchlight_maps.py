@@ -75,6 +75,18 @@ def test_responses_are_joined_by_id_and_written_as_nifti() -> None:
     np.testing.assert_allclose(nearest.scores, by_place.scores, atol=1e-12)
 
 
+def test_map_of_simulated_responses_says_so() -> None:
+    """A simulated recording leaves its mark on the result and on the scores made of it."""
+    responses, _ = of_volume()
+    made = Responses(
+        responses.values, responses.samples, responses.units, info={**responses.info, "simulated": True}
+    )
+    found = map_searchlight(made, radius_mm=RADIUS, models=MODELS, runs="run")
+    assert found.info["simulated"] is True
+    assert found.to_scores("b").info["simulated"] is True
+    assert "simulated" not in map_searchlight(responses, radius_mm=RADIUS, models=MODELS, runs="run").info
+
+
 def test_frame_has_a_row_for_each_model_and_centre() -> None:
     """The table names the unit, the model, the score with its p-values, the voxels and the reason."""
     responses, _ = of_volume()
