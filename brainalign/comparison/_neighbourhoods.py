@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
 from scipy.spatial import KDTree
 
@@ -228,12 +229,24 @@ def _adjacency_matrix(adjacency: Any, n_units: int) -> Any:
     if sparse.issparse(adjacency):
         out = sparse.csr_array(adjacency).copy()
         out.eliminate_zeros()
+        _refuse_nan(out.data)
         return out.astype(bool)
+    # tensors and tables are matrices: their rows are no lists of neighbours
+    if isinstance(adjacency, torch.Tensor):
+        adjacency = adjacency.detach().cpu().numpy()
+    elif hasattr(adjacency, "to_numpy") and np.ndim(adjacency) == 2:
+        adjacency = adjacency.to_numpy()
     if isinstance(adjacency, np.ndarray) and adjacency.dtype != object:
         if adjacency.ndim != 2:
             raise ShapeError(f"adjacency has shape {adjacency.shape}; expected ({n_units}, {n_units})")
+        _refuse_nan(adjacency)
         return sparse.csr_array(adjacency != 0)
-    lists = [np.asarray(one, dtype=np.int64).ravel() for one in adjacency]
+    if isinstance(adjacency, str) or not isinstance(adjacency, Iterable):
+        raise InputError(
+            f"adjacency is {adjacency!r}; expected a matrix ({n_units}, {n_units}) or {n_units} lists of "
+            "neighbours"
+        )
+    lists = [_neighbour_list(unit, one) for unit, one in enumerate(adjacency)]
     if len(lists) != n_units:
         raise ShapeError(f"adjacency has {len(lists)} lists of neighbours; expected {n_units}, one a unit")
     rows = np.repeat(np.arange(n_units), [len(one) for one in lists])
@@ -246,6 +259,25 @@ def _adjacency_matrix(adjacency: Any, n_units: int) -> Any:
         )
     matrix = sparse.coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(n_units, n_units))
     return sparse.csr_array(matrix)
+
+
+def _refuse_nan(entries: np.ndarray) -> None:
+    missing = int(np.isnan(entries).sum()) if entries.dtype.kind == "f" else 0
+    if missing:
+        raise InputError(
+            f"adjacency is NaN in {missing} entries; expected 0 or False for units that are no neighbours"
+        )
+
+
+def _neighbour_list(unit: int, neighbours: Any) -> IndexArray:
+    """Positions of the neighbours of one unit; rows of a matrix of flags or of weights are refused."""
+    found = np.asarray(list(neighbours) if isinstance(neighbours, (set, frozenset)) else neighbours).ravel()
+    if found.size and found.dtype.kind not in "iu":
+        raise InputError(
+            f"adjacency of unit {unit} is a list of {found.dtype}; expected integer positions of neighbours, "
+            "or one matrix (n_units, n_units) as an array"
+        )
+    return found.astype(np.int64)
 
 
 def everything(n_units: int) -> Neighbourhoods:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from brainalign._linalg import eigh_psd, full_precision
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._nonnegative import nonnegative_weights
 from brainalign.comparison._weighted_grams import NormalEquations
 from brainalign.errors import InputError
@@ -146,8 +147,10 @@ def _warn_unfitted(reason: str) -> None:
 def check_inner(penalties: Any, n_folds: int) -> None:
     """Refuse penalties that are not positive, and fewer than 2 inner folds."""
     checked_penalties(penalties)
-    if n_folds < 2:
-        raise InputError(f"n_folds={n_folds}; the penalty is chosen on held-out stimuli: expected at least 2")
+    if not is_count(n_folds, 2):
+        raise InputError(
+            f"n_folds={n_folds!r}; the penalty is chosen on held-out stimuli: expected at least 2"
+        )
 
 
 def active_stimuli(weights: np.ndarray) -> np.ndarray:
@@ -161,6 +164,9 @@ def pool_rdms(data: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndar
     known = np.isfinite(data).all(axis=0) & ~np.eye(len(inside), dtype=bool)
     pairs = (known & np.outer(inside, inside)).astype(np.float64)
     filled = np.where(known, data, 0.0)
+    # a power of two a subject keeps squares in float64 and is gone with the norm
+    largest = np.abs(filled).max(axis=(1, 2), keepdims=True, initial=0.0)
+    filled = np.ldexp(filled, -np.frexp(largest)[1])
     norms = np.sqrt((pairs * filled**2).sum(axis=(1, 2), keepdims=True))
     pooled: np.ndarray = (filled / np.where(norms > 0, norms, np.inf)).mean(axis=0)
     return pooled, pairs

@@ -54,6 +54,9 @@ class ResidualNoise(SphereNoise):
 
     def __init__(self, rows: torch.Tensor, shrinkage: str, dof: float) -> None:
         self.n, p = rows.shape
+        # intensities of shrinkage take fourth powers, which leave float64 in units of 1e-80 or 1e80
+        self.unit = 2.0 ** float(torch.frexp(rows.abs().max())[1])
+        rows = rows / self.unit
         self.dof, self.shrinkage = dof, shrinkage
         self.form = _gathered(FactorForm(rows.new_zeros(p), rows / dof**0.5))
         self.totals = rows.square().sum(0)
@@ -64,7 +67,13 @@ class ResidualNoise(SphereNoise):
         self.squares = torch.cat([squares.T, squares.new_zeros(1, self.n)]).contiguous()
         self.fourth = squares.square().sum(0)
 
+    def roots(self, units: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As in `SphereNoise`, in the units of the residuals."""
+        lower, singular = super().roots(units, present)
+        return torch.where(present[:, :, None], lower * self.unit, lower), singular
+
     def covariances(self, units: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Covariances (c, s, s) of spheres (c, s), of residuals divided by `unit`."""
         both = present[:, :, None] & present[:, None, :]
         sample = torch.where(both, self.form.covariance(units), 0.0)
         if self.shrinkage == "none":

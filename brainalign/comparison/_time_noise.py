@@ -74,6 +74,8 @@ def residuals_of(values: torch.Tensor, codes: np.ndarray) -> tuple[torch.Tensor,
 def _baseline(times: np.ndarray, baseline: tuple[float, float] | None) -> np.ndarray:
     if baseline is None:
         raise InputError("noise='baseline' needs baseline=(start, stop) in seconds (indices for arrays)")
+    if np.shape(baseline) != (2,):
+        raise InputError(f"baseline={baseline!r}; expected (start, stop) in seconds (indices for arrays)")
     start, stop = baseline
     chosen = (times >= start) & (times <= stop)
     if not chosen.any():

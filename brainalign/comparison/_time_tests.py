@@ -56,7 +56,7 @@ def _student(mean: FloatArray, square: FloatArray, s: int) -> FloatArray:
     spread = np.maximum(square / s - mean**2, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = mean / np.sqrt(spread / (s - 1))
-    return np.asarray(np.where(square > 0, t, 0.0))
+    return np.asarray(np.where(square == 0, 0.0, t))
 
 
 def max_corrected(observed: FloatArray, null: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._distance_inputs import to_tensor
 from brainalign.comparison._inner_measures import on_host
 from brainalign.comparison._time_noise import Noise, time_noise
@@ -66,9 +67,9 @@ def read_trials(
 def _pseudo_runs(codes: np.ndarray, n_pseudo_runs: int, generator: np.random.Generator) -> np.ndarray:
     """Deal the trials of each condition at random into pseudo-runs."""
     counts = np.bincount(codes)
-    if n_pseudo_runs < 2 or counts.min() < n_pseudo_runs:
+    if not is_count(n_pseudo_runs, 2) or counts.min() < n_pseudo_runs:
         raise InputError(
-            f"n_pseudo_runs={n_pseudo_runs} and a condition has {int(counts.min())} trials; expected 2 to "
+            f"n_pseudo_runs={n_pseudo_runs!r} and a condition has {int(counts.min())} trials; expected 2 to "
             "that number"
         )
     order = np.lexsort((generator.random(len(codes)), codes))

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from brainalign._linalg import full_precision
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import (
     checked_stack,
     complete_triangles,
@@ -273,8 +274,8 @@ def thin_connectivity(values: Any, *, n_trees: int = 1) -> np.ndarray:
     table = np.array(on_host(values), dtype=np.float64)
     if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2:
         raise ShapeError(f"values have shape {table.shape}; expected (k, k) for at least 2 regions")
-    if n_trees < 1:
-        raise InputError(f"n_trees={n_trees}; expected at least 1")
+    if not is_count(n_trees, 1):
+        raise InputError(f"n_trees={n_trees!r}; expected at least 1")
     np.fill_diagonal(table, np.nan)
     gap = float(np.nanmax(np.abs(table - table.T), initial=0.0))
     if gap > 1e-9 * np.nanmax(np.abs(table), initial=0.0) or np.isinf(table).any():

@@ -213,23 +213,61 @@ def _paired_layers(
         layers[str(name)], brain = first, second
     assert brain is not None
     n = len(brain)
-    first_layer = next(iter(named.values()))
-    samples = pd.DataFrame(index=range(n))
-    if isinstance(first_layer, Responses) and first_layer.samples is not None:
-        samples = first_layer.samples.drop_duplicates("stimulus_id")
+    samples = _stimulus_table([*named.values(), responses], n)
     labels = None if groups is None else np.asarray(groups, dtype=object)
     if labels is not None:
         group_codes("groups", labels, n)
     return layers, brain, content_groups(samples, labels)
 
 
+def _stimulus_table(sources: list[Any], n: int) -> pd.DataFrame:
+    """One row a stimulus of the first layer, with the content hash that any of the sources knows."""
+    tables = [one.samples for one in sources if isinstance(one, Responses) and one.samples is not None]
+    if not tables:
+        return pd.DataFrame(index=range(n))
+    hashes: dict[Any, Any] = {}
+    for table in tables:
+        if "content_hash" in table:
+            known = table[table["content_hash"].notna()]
+            hashes.update(zip(known["stimulus_id"], known["content_hash"], strict=True))
+    first = tables[0].drop_duplicates("stimulus_id")
+    return first.assign(content_hash=first["stimulus_id"].map(hashes)) if hashes else first
+
+
+def _positions(name: str, part: Any, n: int) -> np.ndarray:
+    """Positions of stimuli as integers from 0; masks and negative positions are understood."""
+    found = np.asarray(part)
+    if not found.size:
+        return np.empty(0, dtype=np.int64)
+    if found.dtype == bool and found.shape == (n,):
+        return np.flatnonzero(found)
+    whole = found.ndim == 1 and found.dtype.kind in "iu"
+    if not whole or (found < -n).any() or (found >= n).any():
+        raise InputError(
+            f"{name} of shape {found.shape} and dtype {found.dtype} holds no positions of stimuli; expected "
+            f"integers from 0 to {n - 1}, or a boolean mask ({n},)"
+        )
+    out: np.ndarray = found.astype(np.int64) % n
+    return out
+
+
+def _given_folds(cv: Any, n: int) -> list[Fold]:
+    """Folds of `Splits` or of pairs (train, test)."""
+    found = cv.folds if isinstance(cv, Splits) else cv
+    pairs = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else None
+    if pairs is None or any(not isinstance(one, (tuple, list)) or len(one) != 2 for one in pairs):
+        raise InputError(f"cv={cv!r} gives no folds; expected an int, Splits or pairs (train, test)")
+    return [
+        (_positions(f"training part of fold {k}", a, n), _positions(f"test part of fold {k}", b, n))
+        for k, (a, b) in enumerate(pairs)
+    ]
+
+
 def _folds(cv: Any, codes: np.ndarray, random_state: int) -> list[Fold]:
     """Folds of stimuli; every test stimulus once, nothing in both parts."""
     if isinstance(cv, (int, np.integer)):
-        found: Iterable[Any] = grouped_splits(codes, int(cv), random_state=random_state)
-    else:
-        found = cv.folds if isinstance(cv, Splits) else cv
-    folds = [(np.asarray(train), np.asarray(test)) for train, test in found]
+        cv = grouped_splits(codes, int(cv), random_state=random_state)
+    folds = _given_folds(cv, len(codes))
     seen = np.zeros(len(codes), dtype=int)
     for number, (train, test) in enumerate(folds):
         if len(test) < FEWEST_IN_FOLD or not len(train):
@@ -246,7 +284,7 @@ def _folds(cv: Any, codes: np.ndarray, random_state: int) -> list[Fold]:
                 "stimulus of its "
                 "group (equal content or label); split whole groups"
             )
-        seen[test] += 1
+        np.add.at(seen, test, 1)
     if not folds or (seen > 1).any():
         raise InputError(
             "cv gives no folds, or a stimulus is tested twice; every stimulus has one prediction"

@@ -120,7 +120,9 @@ class FeatureReweightedModel:
 
     def predict(self, weights: np.ndarray) -> np.ndarray:
         """The weighted sum of the RDMs of the features, (n, n), without forming them; O(n^2 p)."""
-        products = (self.features * weights) @ self.features.T
+        # differences do not know the mean, which would cost their digits
+        x = self.features - self.features.mean(axis=0)
+        products = (x * weights) @ x.T
         own = np.diagonal(products)
         out: np.ndarray = own[:, None] + own[None, :] - products - products.T
         np.fill_diagonal(out, 0.0)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from brainalign._linalg import full_precision
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import complete_triangles, on_host, unit_matrices, warn_undefined
 from brainalign.comparison._rdm_stacks import as_stack
 from brainalign.comparison.rdms import rdm
@@ -181,8 +182,8 @@ def intersubject_rsa(
 
 def _check_options(n_permutations: int, n_boot: int, level: float) -> None:
     for name, number in (("n_permutations", n_permutations), ("n_boot", n_boot)):
-        if number < 0:
-            raise InputError(f"{name}={number}; expected 0 (none) or a number of draws")
+        if not is_count(number):
+            raise InputError(f"{name}={number!r}; expected 0 (none) or a number of draws")
     if not 0 < level < 1:
         raise InputError(f"level={level}; expected a number between 0 and 1, such as 0.95")
 
@@ -201,7 +202,7 @@ def _checked_shift(shift: int | str, n_repetitions: int) -> int | None:
         if n_repetitions < 2:
             raise InputError("shift='all' compares different repetitions, and there is 1; give shift=0")
         return None
-    if isinstance(shift, (str, bool)) or int(shift) != shift:
+    if not isinstance(shift, (int, float, np.number)) or isinstance(shift, bool) or shift % 1 != 0:
         raise InputError(f"shift={shift!r}; expected an integer number of repetitions, or 'all'")
     step = int(shift) % n_repetitions
     if step == 0 and shift != 0:
@@ -265,6 +266,13 @@ def _block(name: str, values: Any) -> Any:
     shape = tuple(values.shape) if hasattr(values, "shape") else np.shape(values)
     if len(shape) != 3:
         raise ShapeError(f"subject {name!r} has shape {shape}; expected (n_repetitions, n_stimuli, n_units)")
+    if shape[1] == shape[2]:
+        array = np.asarray(on_host(values))
+        if np.array_equal(array, array.swapaxes(1, 2)) and not array.diagonal(axis1=1, axis2=2).any():
+            raise InputError(
+                f"subject {name!r} has symmetric matrices {shape} with a diagonal of 0, which are RDMs and "
+                "no responses; give RDMs as one array (n_subjects, n_repetitions, n, n)"
+            )
     return values
 
 

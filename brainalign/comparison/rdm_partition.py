@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 
 from brainalign._checks import one_of, unknown_name
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import checked_stack, named_rdms
 from brainalign.comparison._nonnegative import nonnegative_weights
 from brainalign.comparison._rdm_masks import mask_groups
@@ -168,10 +169,10 @@ def partition_rdms(
     data, models, labels = _inputs(data_rdms, model_rdms, names)
     m = len(models)
     n = data.shape[1]
-    folds = np.zeros(n, dtype=int) if n_folds == 1 else _folds(n, n_folds, random_state)
+    folds = np.zeros(n, dtype=int) if is_count(n_folds) and n_folds == 1 else _folds(n, n_folds, random_state)
     total = np.zeros((2**m, len(data)))
     rows, columns = np.triu_indices(n, 1)
-    y, x = upper_triangle(data), upper_triangle(models)
+    y, x = _scaled(upper_triangle(data)), _scaled(upper_triangle(models))
     for fold in range(n_folds):
         test = (folds[rows] == fold) & (folds[columns] == fold)
         train = test if n_folds == 1 else (folds[rows] != fold) & (folds[columns] != fold)
@@ -223,9 +224,15 @@ def _inputs(
     return data, models, labels
 
 
+def _scaled(vectors: np.ndarray) -> np.ndarray:
+    """Each RDM divided by a power of two, so that products of any unit are float64 numbers; R2 stays."""
+    largest = np.nanmax(np.abs(vectors), axis=1, initial=0.0)
+    return np.asarray(np.ldexp(vectors, -np.frexp(largest)[1][:, None]))
+
+
 def _folds(n: int, n_folds: int, random_state: int | np.random.Generator) -> np.ndarray:
-    if n_folds < 1:
-        raise InputError(f"n_folds={n_folds}; expected 1 (in-sample) or at least 2 folds of stimuli")
+    if not is_count(n_folds, 1):
+        raise InputError(f"n_folds={n_folds!r}; expected 1 (in-sample) or at least 2 folds of stimuli")
     return fold_labels(n, n_folds, "stimuli", _FEWEST_IN_FOLD, np.random.default_rng(random_state))
 
 

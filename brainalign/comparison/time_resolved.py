@@ -13,6 +13,7 @@ import torch
 
 from brainalign._checks import lookup, one_of
 from brainalign._linalg import full_precision
+from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import (
     INNER_MEASURES,
     checked_stack,
@@ -258,8 +259,8 @@ def _check_options(test: str, correction: str, cluster_alpha: float, n_permutati
     one_of("correction", correction, CORRECTIONS)
     if not 0 < cluster_alpha < 1:
         raise InputError(f"cluster_alpha={cluster_alpha}; expected a number between 0 and 1")
-    if n_permutations < 0:
-        raise InputError(f"n_permutations={n_permutations}; expected 0 (none) or a number of draws")
+    if not is_count(n_permutations):
+        raise InputError(f"n_permutations={n_permutations!r}; expected 0 (none) or a number of draws")
 
 
 def _people(responses: Any) -> list[Any]:

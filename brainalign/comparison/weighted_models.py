@@ -21,7 +21,7 @@ from brainalign.comparison._ridge_weights import (
 )
 from brainalign.comparison._rsa_folds import WeightedModel
 from brainalign.comparison._weighted_grams import of_stack
-from brainalign.errors import ShapeError
+from brainalign.errors import InputError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,8 @@ def fit_weights(
     Parameters
     ----------
     model : one of the models of this module, or an object with `stack` and ``fit(stack, rdm, weights)``
-    data_rdms : array (n, n) or (n_subjects, n, n), or RDMs; pairs that are NaN in any are left out
+    data_rdms : array (n, n) or (n_subjects, n, n), or RDMs
+        Pairs that are NaN in any of them, or in any RDM of the stack, are left out.
     stimuli, subjects : positions or boolean masks of the training part; None: all
 
     Returns
@@ -184,6 +185,8 @@ def fit_weights(
     ------
     ShapeError
         Another number of stimuli; fewer than 3 training stimuli or no subject.
+    InputError
+        Positions that do not exist; no training pair is known in the data and in the whole stack.
 
     Notes
     -----
@@ -203,20 +206,35 @@ def fit_weights(
     data = checked_stack("data_rdms", data_rdms)
     n = data.shape[1]
     stack = checked_stack("the stack of the model", model.stack, n)
-    inside, people = _mask(stimuli, n), _mask(subjects, len(data))
+    inside, people = _mask("stimuli", stimuli, n), _mask("subjects", subjects, len(data))
     if inside.sum() < 3 or not people.any():
         raise ShapeError(
             f"{int(inside.sum())} training stimuli and {int(people.sum())} subjects; expected 3 and 1"
         )
-    pooled, pairs = pool_rdms(data[people], inside)
-    weights = np.asarray(model.fit(stack, pooled, pairs))
+    # a pair that an RDM of the stack lacks is no pair to fit
+    known = np.isfinite(stack).all(axis=0)
+    pooled, pairs = pool_rdms(np.where(known, data[people], np.nan), inside)
+    if not (pairs > 0).any():
+        raise InputError(
+            "no pair of training stimuli is known in data_rdms and in every RDM of the stack; there is "
+            "nothing to fit"
+        )
+    weights = np.asarray(model.fit(np.where(known, stack, 0.0), pooled, pairs))
     return FittedWeights(weights, np.tensordot(weights, stack, 1), inside, people)
 
 
-def _mask(chosen: Any, n: int) -> np.ndarray:
+def _mask(name: str, chosen: Any, n: int) -> np.ndarray:
     out = np.zeros(n, dtype=bool)
     if chosen is None:
         return ~out
     index = np.asarray(list(chosen) if isinstance(chosen, (range, Sequence)) else chosen)
+    if not index.size:
+        return out
+    is_mask = index.dtype == bool and index.shape == (n,)
+    if not is_mask and (index.dtype.kind not in "iu" or (index < -n).any() or (index >= n).any()):
+        raise InputError(
+            f"{name} of shape {index.shape} and dtype {index.dtype} holds no positions among {n}; expected "
+            f"integers from 0 to {n - 1}, or a boolean mask ({n},)"
+        )
     out[index] = True
     return out
