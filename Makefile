@@ -31,9 +31,11 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/regression.py
 	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/rsa.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/measures.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_measures.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -21,11 +21,12 @@ class FactorForm:
 
     With B = F diag(d)^-1/2 and B B' = U diag(s) U' the inverse root is
     (I - B' U diag(f) U' B) diag(d)^-1/2, f = 1 / (1 + s + sqrt(1 + s)): the identity of Woodbury
-    taken at the root, without a division by s.
+    taken at the root, without a division by s. `gram`: B B' (r, r) where it is known already.
     """
 
     variances: torch.Tensor
     factor: torch.Tensor
+    gram: torch.Tensor | None = None
 
     @property
     def n_channels(self) -> int:
@@ -36,23 +37,28 @@ class FactorForm:
         out: torch.Tensor = self.variances.rsqrt()
         return out
 
+    def _scaled(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """B (r, p) and B B' (r, r)."""
+        scaled = self.factor * self._scale
+        return scaled, scaled @ scaled.T if self.gram is None else self.gram
+
     @cached_property
     def _correction(self) -> torch.Tensor:
         """The (r, p) matrix C with inverse root (I - C'C) diag(d)^-1/2."""
-        scaled = self.factor * self._scale
-        values, vectors = torch.linalg.eigh(scaled @ scaled.T)
+        scaled, gram = self._scaled()
+        values, vectors = torch.linalg.eigh(gram)
         plus = 1.0 + values.clamp_min(0.0)
         out: torch.Tensor = (vectors * (plus + plus.sqrt()).rsqrt()).T @ scaled
         return out
 
     def matrix(self) -> torch.Tensor:
         """The precision (p, p): diag(d)^-1/2 (I - B'(I + B B')^-1 B) diag(d)^-1/2, no eigenvectors needed."""
-        scaled = self.factor * self._scale
-        inner = scaled @ scaled.T
+        scaled, gram = self._scaled()
+        inner = gram.clone()
         inner.diagonal().add_(1.0)
         lower = torch.linalg.cholesky(inner)
-        half = torch.linalg.solve_triangular(lower, scaled, upper=False) * self._scale
-        out: torch.Tensor = half.T @ -half
+        half = torch.linalg.solve_triangular(lower, scaled, upper=False).mul_(self._scale)
+        out: torch.Tensor = (half.T @ half).neg_()
         out.diagonal().add_(1.0 / self.variances)
         return out
 
@@ -74,7 +80,8 @@ class FactorForm:
         return factor @ factor.mT + torch.diag_embed(self.variances[channels])
 
     def to(self, device: torch.device) -> FactorForm:
-        return FactorForm(self.variances.to(device), self.factor.to(device))
+        gram = None if self.gram is None else self.gram.to(device)
+        return FactorForm(self.variances.to(device), self.factor.to(device), gram)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from brainalign._checks import as_matrix
 from brainalign.errors import AlignmentError, InputError, ShapeError
+from brainalign.statistics._rsa_inputs import plain_array
 from brainalign.types import RDMs, Responses
 
 _SHOWN = 5
@@ -36,7 +37,7 @@ def passed_on(*sources: Any) -> dict[str, Any]:
 
 def finite_matrix(name: str, x: Any) -> np.ndarray:
     """Return `x` as a finite float64 (n_stimuli, n_units) array with at least one unit."""
-    array = as_matrix(name, x, dtype=np.float64)
+    array = as_matrix(name, plain_array(name, x), dtype=np.float64)
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ShapeError(f"{name} has shape {array.shape}; expected at least one stimulus and one unit")
     bad = ~np.isfinite(array)
@@ -137,3 +138,79 @@ def paired(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             )
     position = {s: i for i, s in enumerate(b.stimulus_id)}
     return a.values, b.values[[position[s] for s in a.stimulus_id]]
+
+
+def paired_samples(x: Any, y: Any, samples: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y as a measure over ``"stimuli"``, ``"trials"`` or ``"trajectories"`` takes them.
+
+    Raises
+    ------
+    AlignmentError, ShapeError, InputError
+        As `paired`; trials: another number of axes than 3, repeats that differ between
+        stimuli, fewer than 2 repeats; trajectories: another number of axes than 2 or 3.
+    """
+    if samples == "trials":
+        return _paired_trials(x, y)
+    if samples == "trajectories":
+        return _trajectory("x", x), _trajectory("y", y)
+    return paired(x, y)
+
+
+def _paired_trials(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(x, Responses) != isinstance(y, Responses):
+        paired(x, y)  # refuses
+    if not isinstance(x, Responses):
+        first, second = _finite_axes("x", x, (3,), _TRIALS), _finite_axes("y", y, (3,), _TRIALS)
+        if len(first) != len(second):
+            raise ShapeError(f"x has {len(first)} stimuli and y has {len(second)}; expected the same stimuli")
+        return first, second
+    (first, ids), (second, others) = _trials_of("x", x), _trials_of("y", y)
+    check_same_ids(ids, others)
+    position = {s: i for i, s in enumerate(others)}
+    return first, second[[position[s] for s in ids]]
+
+
+_TRIALS = "(n_stimuli, n_repeats, n_units): the single trials of every stimulus"
+_TRAJECTORY = "(n_times, n_units) or (n_trials, n_times, n_units)"
+
+
+def _trials_of(name: str, responses: Responses) -> tuple[np.ndarray, np.ndarray]:
+    """Single trials (n_stimuli, n_repeats, p) and the ids of their stimuli."""
+    ids = stimulus_means(name, responses).stimulus_id
+    values = finite_matrix(name, responses.array())
+    assert responses.samples is not None
+    codes = pd.factorize(responses.samples["stimulus_id"])[0]
+    counts = np.bincount(codes)
+    if counts.min() != counts.max() or counts.min() < 2:
+        fewest, most = int(counts.argmin()), int(counts.argmax())
+        raise ShapeError(
+            f"{name} has {counts.min()} rows of stimulus {ids[fewest]!r} and {counts.max()} "
+            f"of {ids[most]!r}; a measure of single trials needs the same number of repeats of every "
+            "stimulus, at least 2"
+        )
+    order = np.argsort(codes, kind="stable")
+    return values[order].reshape(len(ids), counts[0], -1), ids
+
+
+def _trajectory(name: str, x: Any) -> np.ndarray:
+    if isinstance(x, Responses):
+        values = np.asarray(x.array(), dtype=np.float64)
+        x = values.transpose(0, 2, 1) if values.ndim == 3 else values
+    return _finite_axes(name, x, (2, 3), _TRAJECTORY)
+
+
+def _as_numbers(name: str, x: Any) -> np.ndarray:
+    array = plain_array(name, x)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} has dtype {array.dtype}; expected real numbers")
+    return array.astype(np.float64, copy=False)
+
+
+def _finite_axes(name: str, x: Any, axes: tuple[int, ...], expected: str) -> np.ndarray:
+    array = _as_numbers(name, x)
+    if array.ndim not in axes or 0 in array.shape:
+        raise ShapeError(f"{name} has shape {array.shape}; expected {expected}")
+    if not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"{name} has values that are not finite, first at {place}; leave them out first")
+    return array

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from brainalign._linalg import eigh_psd, full_precision
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._nonnegative import nonnegative_weights
+from brainalign.comparison._option_checks import generator_of, is_count
 from brainalign.comparison._weighted_grams import NormalEquations
 from brainalign.errors import InputError
 
@@ -99,7 +99,7 @@ def _inner_scores(
     random_state: int,
 ) -> np.ndarray:
     """Mean Pearson correlation (n_penalties,) on stimuli left out; a constant prediction scores 0."""
-    generator = np.random.default_rng(random_state)
+    generator = generator_of(random_state)
     members = np.flatnonzero(active)
     label = generator.permutation(np.arange(len(members)) % n_folds)
     total = torch.zeros(len(penalties), dtype=torch.float64)

@@ -13,9 +13,10 @@ import torch
 
 from brainalign._arrays import resolve_device
 from brainalign._checks import unique_ids, unknown_name
+from brainalign.comparison._option_checks import generator_of
 from brainalign.comparison._ranks import tied_share
 from brainalign.comparison._rdm_stacks import as_stack
-from brainalign.comparison.rdm_comparison import MOST_TIES, default_measure
+from brainalign.comparison.rdm_comparison import MOST_TIES, default_measure, said
 from brainalign.comparison.rdm_joins import join_rdms
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.statistics._rsa_inputs import (
@@ -123,18 +124,12 @@ def drawn_with(name: str, n_draws: Any, least: int, random_state: Any) -> tuple[
     if n_draws < least:
         what = ", a variance needs two" if least == 2 else ""
         raise InputError(f"{name}={n_draws}; expected at least {least}{' draws' if what else ''}{what}")
-    try:
-        return int(n_draws), np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"random_state={random_state!r} is no seed ({error}); expected an integer of 0 or more, or a "
-            "numpy Generator"
-        ) from None
+    return int(n_draws), generator_of(random_state)
 
 
 def _default_of(data_rdms: Any) -> str:
     distance = data_rdms.info.get("distance") if isinstance(data_rdms, RDMs) else None
-    return default_measure(distance)
+    return said(default_measure(distance), stacklevel=5)
 
 
 def _checked_measure(measure: Any) -> str | Callable[..., Any]:

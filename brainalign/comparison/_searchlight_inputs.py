@@ -13,8 +13,8 @@ import torch
 from brainalign._checks import unique_ids
 from brainalign.comparison._distance_inputs import to_tensor
 from brainalign.comparison._rdm_stacks import as_stack
-from brainalign.comparison.crossnobis import labels_of, run_means
 from brainalign.comparison.rdm_joins import join_rdms
+from brainalign.comparison.run_distances import labels_of, run_means
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.types import RDMs, Responses
 

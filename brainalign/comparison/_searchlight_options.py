@@ -10,7 +10,7 @@ import torch
 from brainalign._arrays import resolve_device
 from brainalign._checks import one_of, unknown_name
 from brainalign.comparison import searchlight_result as reasons
-from brainalign.comparison._counts import is_count
+from brainalign.comparison._option_checks import is_count
 from brainalign.comparison._searchlight_inputs import Measured
 from brainalign.comparison._searchlight_rdms import CROSSED, NOISE_DISTANCES, SEARCHLIGHT_DISTANCES
 from brainalign.comparison._searchlight_scores import SEARCHLIGHT_MEASURES
@@ -66,8 +66,8 @@ def check_options(
             "distance 'mahalanobis' needs noise= or residuals=; without noise it is 'sq_euclidean'"
         )
     least = 2 if distance == "correlation" else 1
-    if min_voxels < least:
-        raise InputError(f"min_voxels={min_voxels}; {distance} needs at least {least}")
+    if not is_count(min_voxels, least):
+        raise InputError(f"min_voxels={min_voxels!r}; {distance} needs a whole number of at least {least}")
     if not is_count(n_permutations):
         raise InputError(f"n_permutations={n_permutations!r}; expected 0 or more")
 

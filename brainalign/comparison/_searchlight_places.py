@@ -10,6 +10,7 @@ import numpy as np
 
 from brainalign.comparison import _neighbourhoods as near
 from brainalign.comparison._neighbourhoods import IndexArray, Neighbourhoods
+from brainalign.comparison._option_checks import is_positive
 from brainalign.comparison._searchlight_mesh import Mesh, whole_mesh
 from brainalign.errors import InputError, ShapeError
 from brainalign.types import Responses
@@ -66,7 +67,7 @@ class Places:
         if len(sizes) != 1:
             found = "both are given" if sizes else "neither is given"
             raise InputError(f"a sphere has a radius_mm or a number n_neighbours; {found}")
-        if self.radius_mm is not None and not (np.isfinite(self.radius_mm) and self.radius_mm > 0):
+        if self.radius_mm is not None and not is_positive(self.radius_mm):
             raise InputError(f"radius_mm={self.radius_mm!r}; expected a positive number of millimetres")
         if self.n_neighbours is not None and self.n_neighbours < 1:
             raise InputError(

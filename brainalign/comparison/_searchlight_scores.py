@@ -10,6 +10,7 @@ import torch
 
 from brainalign.comparison import _comparators as comparators
 from brainalign.comparison._comparators import COMPARATORS
+from brainalign.comparison._option_checks import generator_of
 from brainalign.comparison._whitened import check_sigma_k
 from brainalign.errors import InputError
 
@@ -95,7 +96,7 @@ class Permutations:
                 f"{int((~scores.keep).sum())} pairs of conditions are missing; orders of the conditions "
                 "would move them: leave out the conditions or models with missing pairs, or n_permutations=0"
             )
-        rng = np.random.default_rng(random_state)
+        rng = generator_of(random_state)
         self.orders = np.stack([rng.permutation(scores.n) for _ in range(n_permutations)])
         self.scores = scores
         self.n_models = len(scores.units)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._distance_inputs import to_tensor
 from brainalign.comparison._inner_measures import on_host
+from brainalign.comparison._option_checks import is_count
 from brainalign.comparison._time_noise import Noise, time_noise
-from brainalign.comparison.crossnobis import crossnobis_of_means, labels_of, run_means, sorted_codes
 from brainalign.comparison.noise import NoisePrecision
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis_of_means, labels_of, run_means, sorted_codes
 from brainalign.errors import InputError, ShapeError
 from brainalign.types import Responses
 

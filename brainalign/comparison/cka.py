@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment, debiased and biased."""
+"""Linear centred kernel alignment, debiased and biased, and the RV coefficient."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from brainalign.comparison._centring import centred_columns, u_centred_matrix
+from brainalign.comparison._option_checks import flag
 from brainalign.comparison._pairing import paired
 from brainalign.errors import ShapeError
 
@@ -14,12 +16,9 @@ MIN_STIMULI = 4
 
 def centred(x: np.ndarray) -> np.ndarray:
     """Return x (n, p) with centred columns and Frobenius norm one (all zero if x is constant)."""
-    out: np.ndarray = x - x.mean(axis=0)
-    norm = float(np.linalg.norm(out))
-    # what a constant column leaves is the rounding of its mean
-    if norm <= np.sqrt(x.size) * np.finfo(np.float64).eps * float(np.abs(x).max(initial=0.0)) * len(x):
-        return np.zeros_like(out)
-    return out / norm
+    values, _, _ = centred_columns(x)
+    norm = float(np.linalg.norm(values))
+    return values / norm if norm > 0.0 else values
 
 
 def _inner_products(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
@@ -31,7 +30,7 @@ def _inner_products(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     return float(np.vdot(k, l_gram)), float(np.vdot(k, k)), float(np.vdot(l_gram, l_gram))
 
 
-def _u_statistic(inner: float, k: np.ndarray, l_diagonal: np.ndarray) -> float:
+def u_statistic(inner: float, k: np.ndarray, l_diagonal: np.ndarray) -> float:
     """The unbiased HSIC of Song et al. times n (n - 3), for Gram matrices whose rows sum to zero.
 
     With the diagonals removed the row sums are -k and -l, so that the three terms of the
@@ -45,14 +44,15 @@ def _u_statistic(inner: float, k: np.ndarray, l_diagonal: np.ndarray) -> float:
 
 def linear_cka_of(x: np.ndarray, y: np.ndarray, *, debiased: bool) -> float:
     """Linear CKA of paired finite arrays; NaN with a warning where a side has no variance."""
+    flag("debiased", debiased)
     if len(x) < MIN_STIMULI:
         raise ShapeError(f"CKA over {len(x)} stimuli; it needs at least {MIN_STIMULI}")
     x, y = centred(x), centred(y)
     xy, xx, yy = _inner_products(x, y)
     if debiased:
         k, l_diagonal = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
-        xy = _u_statistic(xy, k, l_diagonal)
-        xx, yy = _u_statistic(xx, k, k), _u_statistic(yy, l_diagonal, l_diagonal)
+        xy = u_statistic(xy, k, l_diagonal)
+        xx, yy = u_statistic(xx, k, k), u_statistic(yy, l_diagonal, l_diagonal)
     # the norms of x and y are one: what is left below this is rounding
     if min(xx, yy) <= 64 * np.finfo(np.float64).eps:
         warnings.warn(no_variance("x" if xx <= yy else "y"), stacklevel=3)
@@ -71,22 +71,17 @@ def u_centred(x: np.ndarray) -> np.ndarray:
     The inner product of two of these is the debiased CKA.
     """
     values = centred(x)
-    gram = values @ values.T
-    np.fill_diagonal(gram, 0.0)
-    n = len(gram)
-    sums = gram.sum(axis=1) / (n - 2)
-    gram = gram - sums[:, None] - sums[None, :] + sums.sum() / (n - 1)
-    np.fill_diagonal(gram, 0.0)
-    return _unit_norm(gram)
+    return unit_norm(u_centred_matrix(values @ values.T))
 
 
 def centred_gram(x: np.ndarray) -> np.ndarray:
     """Gram matrix of x with centred columns, (n, n), norm one; inner products are the biased CKA."""
     values = centred(x)
-    return _unit_norm(values @ values.T)
+    return unit_norm(values @ values.T)
 
 
-def _unit_norm(gram: np.ndarray) -> np.ndarray:
+def unit_norm(gram: np.ndarray) -> np.ndarray:
+    """The matrix with norm one; all NaN where nothing but rounding is left of it."""
     norm = float(np.linalg.norm(gram))
     if norm**2 <= 64 * np.finfo(np.float64).eps:
         return np.full_like(gram, np.nan)
@@ -116,7 +111,7 @@ def linear_cka(x: object, y: object, *, debiased: bool = True) -> float:
     ShapeError
         Fewer than 4 stimuli, different numbers of rows.
     InputError, AlignmentError
-        As in `compare`.
+        As in `compare`; `debiased` is neither True nor False.
 
     Notes
     -----
@@ -135,3 +130,36 @@ def linear_cka(x: object, y: object, *, debiased: bool = True) -> float:
     """
     first, second = paired(x, y)
     return linear_cka_of(first, second, debiased=debiased)
+
+
+def rv_coefficient(x: object, y: object) -> float:
+    """Return the RV coefficient of x and y, which is the biased linear CKA under its older name.
+
+    Parameters
+    ----------
+    x, y : arrays (n_stimuli, p) and (n_stimuli, q), or Responses
+        As in `linear_cka`. At least 4 stimuli.
+
+    Returns
+    -------
+    float in [0, 1]: tr(S_xy S_yx) over the root of tr(S_xx^2) tr(S_yy^2), with S the covariances.
+    NaN, with a warning, where a side does not vary over stimuli.
+
+    Raises
+    ------
+    ShapeError, InputError, AlignmentError
+        As in `linear_cka`.
+
+    Notes
+    -----
+    Biased: unrelated x and y with many more units than stimuli have values near 1. Invariances and
+    cost as `linear_cka`. Source: Robert & Escoufier 1976, doi:10.2307/2347233.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(20, 3))
+    >>> rv_coefficient(x, x**3) == linear_cka(x, x**3, debiased=False)
+    True
+    """
+    return linear_cka(x, y, debiased=False)

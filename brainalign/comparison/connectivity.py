@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 from scipy import sparse
 
 from brainalign._linalg import full_precision
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import (
     checked_stack,
     complete_triangles,
@@ -22,9 +20,10 @@ from brainalign.comparison._inner_measures import (
     unit_rows,
     warn_undefined,
 )
-from brainalign.comparison.partial_rsa import partial_rsa
-from brainalign.comparison.rdm_comparison import default_measure
+from brainalign.comparison._option_checks import is_count
+from brainalign.comparison.rdm_comparison import default_measure, said
 from brainalign.comparison.rdm_joins import join_rdms
+from brainalign.comparison.rsa_with_controls import partial_rsa
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.types import RDMs
 
@@ -182,8 +181,7 @@ def _check_partial(controls: Any, given_others: bool, between_subjects: bool, n_
 
 def _measure(measure: str | None, distance: str | None, partial: str | None) -> str:
     if measure is None:
-        measure = "spearman" if partial else default_measure(distance)
-        warnings.warn(f"measure is not given: {measure!r} is used; name the measure", stacklevel=3)
+        measure = said("spearman" if partial else default_measure(distance), stacklevel=4)
     inner_measure(measure)
     if partial and measure not in ("pearson", "spearman"):
         raise InputError(f"measure={measure!r} has no partial form; use 'pearson' or 'spearman'")

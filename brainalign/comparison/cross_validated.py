@@ -20,8 +20,8 @@ from brainalign.comparison._distance_runs import (
     run_patterns,
     warn_missing,
 )
-from brainalign.comparison.crossnobis import labels_of, run_means, sorted_codes
 from brainalign.comparison.noise import NoisePrecision, as_noise, noise_precision
+from brainalign.comparison.run_distances import labels_of, run_means, sorted_codes
 from brainalign.errors import InputError, ShapeError
 from brainalign.types import Responses
 

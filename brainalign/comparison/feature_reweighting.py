@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from brainalign._checks import as_matrix, one_of
 from brainalign._memory import available_memory
 from brainalign.comparison._inner_measures import checked_stack, on_host
+from brainalign.comparison._option_checks import generator_of
 from brainalign.comparison._ridge_weights import (
     RidgeWeights,
     active_stimuli,
@@ -29,7 +29,7 @@ from brainalign.comparison._weighted_grams import (
     of_stack,
     stimulus_counts,
 )
-from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure
+from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure, said
 from brainalign.errors import InputError, MemoryBudgetError, ShapeError
 from brainalign.types import RDMs
 
@@ -182,7 +182,7 @@ def crossvalidate_features(
         )
     chosen = _measure(measure, data_rdms)
     label = fold_labels(
-        data.shape[1], n_folds_stimuli, "stimuli", _FEWEST_IN_FOLD, np.random.default_rng(random_state)
+        data.shape[1], n_folds_stimuli, "stimuli", _FEWEST_IN_FOLD, generator_of(random_state)
     )
     rows = []
     for name, model in models.items():
@@ -217,7 +217,7 @@ def _score(predicted: np.ndarray, test: np.ndarray, measure: str) -> np.ndarray:
 
 def _measure(measure: str | None, data_rdms: Any) -> str:
     if measure is None:
-        measure = default_measure(data_rdms.info.get("distance") if isinstance(data_rdms, RDMs) else None)
-        warnings.warn(f"measure is not given: {measure!r} is used; name the measure", stacklevel=3)
+        distance = data_rdms.info.get("distance") if isinstance(data_rdms, RDMs) else None
+        measure = said(default_measure(distance), stacklevel=4)
     one_of("measure", measure, COMPARATORS)
     return measure

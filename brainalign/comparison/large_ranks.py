@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from brainalign._checks import one_of
-from brainalign.comparison.large_rsa import DISTANCES, FloatArray, standardised_pair
+from brainalign.comparison._option_checks import generator_of
+from brainalign.comparison.streaming_rsa import DISTANCES, FloatArray, standardised_pair
 from brainalign.errors import InputError, ShapeError
 from brainalign.statistics._rsa_inputs import plain_array
 
@@ -172,7 +173,7 @@ def _edges(
 ) -> tuple[list[FloatArray], list[float]]:
     """Quantiles of the distances between random rows, for x and y, and the largest of them."""
     n = int(x.shape[0])
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     rows = np.sort(rng.choice(n, size=min(n, int(np.sqrt(2 * _SAMPLE))), replace=False))
     first, second = _rows(x, y, rows, shift, distance)
     keep = np.triu_indices(len(rows), 1)

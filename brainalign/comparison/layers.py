@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from brainalign.comparison._measure import Measure, inner_product
+from brainalign.comparison._option_checks import generator_of, whole_number
 from brainalign.comparison._pairing import paired
-from brainalign.comparison.measures import Measure, check_size, find_measure, inner_product
+from brainalign.comparison.measures import MatrixMeasure, check_size, find_matrix_measure
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 _ROUNDING = 1e-12
@@ -73,14 +75,15 @@ def compare_layers(
     >>> [round(f.value, 2) for f in found][0], found[0].p_value
     (1.0, 0.01)
     """
-    chosen = find_measure(measure, options)
-    settings = dict(options or {})
+    chosen = find_matrix_measure(measure, options)
+    whole_number("n_permutations", n_permutations, low=0)
+    whole_number("n_bootstrap", n_bootstrap, low=0)
     layers, brain = [], None
     for x in features.values():
         first, second = paired(x, responses)
         check_size(chosen, len(first))
-        layers.append(chosen.represent(first, **settings))
-        brain = chosen.represent(second, **settings) if brain is None else brain
+        layers.append(chosen.represent(first))
+        brain = chosen.represent(second) if brain is None else brain
     assert brain is not None
     values = np.array([chosen.between(a, brain) for a in layers])
     p_values = _p_values(chosen, layers, brain, values, n_permutations, random_state)
@@ -95,11 +98,11 @@ def compare_layers(
 
 
 def _p_values(
-    chosen: Measure, layers: list[Any], brain: Any, values: FloatArray, n_permutations: int, seed: int
+    chosen: MatrixMeasure, layers: list[Any], brain: Any, values: FloatArray, n_permutations: int, seed: int
 ) -> FloatArray:
     if not n_permutations:
         return np.full(len(layers), np.nan)
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     exceed = np.zeros(len(layers))
     flat = np.stack([a.ravel() for a in layers]) if chosen.between is inner_product else None
     for start in range(0, n_permutations, _BATCH):
@@ -115,7 +118,7 @@ def _p_values(
 
 def _intervals(layers: list[Any], brain: Any, n_bootstrap: int, seed: int) -> FloatArray:
     n = len(brain)
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     counts = rng.multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(np.float64)
 
     def total(matrix: Any) -> FloatArray:

@@ -169,14 +169,13 @@ def noise_precision(
         )
     with full_precision():
         # the intensities hold fourth powers, which overflow or vanish long before the variances do
-        size = float(rows.abs().max())
+        size = float(_largest(rows).max())
         if not 1e-150 < size < 1e150:
             raise InputError(
                 f"the largest residual is {size:.3g}; its square is no float64 number: give residuals and "
                 "responses in another unit"
             )
-        weight, target = _ESTIMATORS[shrinkage](rows / size, dof)
-        form = _form(rows * ((1.0 - weight) / dof) ** 0.5, target * size**2, weight)
+        weight, form = _shrunk(rows / size, shrinkage, dof, size)
     return NoisePrecision(form, shrinkage, weight, n, dof)
 
 
@@ -206,8 +205,10 @@ def _given(noise: Any) -> NoisePrecision:
             f"noise has shape {tuple(values.shape)}; expected a precision matrix (n_channels, n_channels) or "
             "the result of noise_precision"
         )
-    if not bool(torch.isfinite(values).all()):
+    if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
         raise InputError("noise has values that are not finite; estimate it from channels that have values")
+    if torch.equal(values, values.T):
+        return NoisePrecision(PrecisionForm(values), "given", float("nan"))
     if not torch.allclose(values, values.T, rtol=1e-6, atol=1e-9 * float(values.abs().max())):
         raise InputError("noise is not symmetric; a precision matrix equals its transpose")
     return NoisePrecision(PrecisionForm((values + values.T) / 2), "given", float("nan"))
@@ -220,8 +221,8 @@ def _checked(residuals: Any) -> torch.Tensor:
         raise ShapeError(f"residuals have shape {tuple(rows.shape)}; expected 2 axes (n_rows, n_channels)")
     if rows.shape[0] < 2 or rows.shape[1] < 1:
         raise ShapeError(f"residuals have shape {tuple(rows.shape)}; expected at least 2 rows and 1 channel")
-    bad = ~torch.isfinite(rows)
-    if bool(bad.any()):
+    # a finite sum has no term that is not
+    if not bool(torch.isfinite(rows.sum())) and bool((bad := ~torch.isfinite(rows)).any()):
         row, channel = torch.nonzero(bad)[0].tolist()
         raise InputError(
             f"residuals have {int(bad.sum())} values that are not finite, first in row {row}, channel "
@@ -230,7 +231,7 @@ def _checked(residuals: Any) -> torch.Tensor:
     centred = rows - rows.mean(0)
     # what a constant channel leaves is the rounding of its mean
     eps = float(torch.finfo(torch.float64).eps)
-    constant = centred.abs().amax(0) <= len(rows) * eps * rows.abs().amax(0)
+    constant = _largest(centred) <= len(rows) * eps * _largest(rows)
     if bool(constant.any()):
         raise InputError(
             f"{int(constant.sum())} of {rows.shape[1]} channels of the residuals are constant (first: "
@@ -239,31 +240,41 @@ def _checked(residuals: Any) -> torch.Tensor:
     return centred
 
 
-def _form(factor: torch.Tensor, target: torch.Tensor, weight: float) -> Form:
-    """Covariance factor'factor + diag(target)."""
+def _largest(rows: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value of each column, without a copy."""
+    low, high = torch.aminmax(rows, dim=0)
+    return torch.maximum(high, -low)
+
+
+def _shrunk(rows: torch.Tensor, shrinkage: str, dof: float, size: float) -> tuple[float, Form]:
+    """Intensity and covariance size^2 ((1 - w) rows'rows / dof + w target); one Gram matrix serves both."""
+    squares = rows.square().sum(0) / dof
+    target = squares if shrinkage in _OWN_VARIANCES else squares.mean().expand(len(squares))
+    if shrinkage == "diagonal":
+        return 1.0, FactorForm(target * size**2, rows[:0])
+    standard = rows * target.rsqrt()
+    gram = intensity.smaller_gram(standard)
+    weight = _INTENSITIES[shrinkage](standard, gram, dof)
     if weight >= 1:
-        return FactorForm(target, factor[:0])
-    if weight > 0 and len(factor) < factor.shape[1]:
-        return FactorForm(target, factor)
-    form = DenseForm(factor.T @ factor + torch.diag(target))
+        return 1.0, FactorForm(target * size**2, rows[:0])
+    kept = (1.0 - weight) / dof
+    if weight > 0 and len(rows) < rows.shape[1]:
+        factor = rows * (size * kept**0.5)
+        return weight, FactorForm(target * (weight * size**2), factor, gram * (kept / weight))
+    root = target.sqrt() * size
+    values = gram * (kept * root) * root[:, None]
+    values.diagonal().add_(target * (weight * size**2))
+    form = DenseForm(values)
     form.whiten(target)  # a singular covariance is refused here, not at its first use
-    return form
+    return weight, form
 
 
-def _mean_variance(rows: torch.Tensor, dof: float, weight: float) -> tuple[float, torch.Tensor]:
-    return weight, (weight * rows.square().sum() / (dof * rows.shape[1])).expand(rows.shape[1])
-
-
-def _variances(rows: torch.Tensor, dof: float, weight: float) -> tuple[float, torch.Tensor]:
-    return weight, weight * rows.square().sum(0) / dof
-
-
-_ESTIMATORS: dict[str, Callable[[torch.Tensor, float], tuple[float, torch.Tensor]]] = {
-    "none": lambda rows, dof: _variances(rows, dof, 0.0),
-    "diagonal": lambda rows, dof: _variances(rows, dof, 1.0),
-    "ledoit_wolf": lambda rows, dof: _mean_variance(rows, dof, intensity.ledoit_wolf(rows)),
-    "oas": lambda rows, dof: _mean_variance(rows, dof, intensity.oas(rows)),
-    "schaefer_strimmer": lambda rows, dof: _variances(rows, dof, intensity.schaefer_strimmer(rows, dof)),
+_OWN_VARIANCES = ("none", "diagonal", "schaefer_strimmer")
+_INTENSITIES: dict[str, Callable[[torch.Tensor, torch.Tensor, float], float]] = {
+    "none": lambda standard, gram, dof: 0.0,
+    "ledoit_wolf": lambda standard, gram, dof: intensity.ledoit_wolf(standard, gram),
+    "oas": lambda standard, gram, dof: intensity.oas(standard, gram),
+    "schaefer_strimmer": intensity.schaefer_strimmer,
 }
 
 

@@ -19,8 +19,10 @@ from brainalign.comparison._inner_measures import (
     unit_rows,
     warn_undefined,
 )
+from brainalign.comparison._measure import Measure, inner_product
+from brainalign.comparison._option_checks import generator_of, whole_number
 from brainalign.comparison._pairing import finite_matrix, paired, stimulus_means
-from brainalign.comparison.measures import Measure, check_size, find_measure, inner_product
+from brainalign.comparison.measures import MatrixMeasure, check_size, find_matrix_measure
 from brainalign.comparison.rdm_comparison import default_measure
 from brainalign.comparison.rdms import DISTANCES, rdm
 from brainalign.errors import AlignmentError, ShapeError
@@ -202,16 +204,16 @@ def compare_over_time(
     >>> int(found[0].values.argmax()), float(found[0].p_corrected[1])
     (1, 0.01)
     """
-    chosen = find_measure(measure, options)
-    settings = dict(options or {})
+    chosen = find_matrix_measure(measure, options)
+    whole_number("n_permutations", n_permutations, low=0)
     layers, brain, times = _paired_over_time(features, responses)
     check_size(chosen, len(brain))
-    models = [chosen.represent(x, **settings) for x in layers]
+    models = [chosen.represent(x) for x in layers]
     values = np.full((len(models), brain.shape[2]), np.nan)
     # the largest similarity over all times, of each draw
     highest = np.full((n_permutations, len(models)), -np.inf)
     counts = np.zeros_like(values)
-    for block, matrices in _blocks(chosen, brain, settings):
+    for block, matrices in _blocks(chosen, brain):
         values[:, block] = [[chosen.between(a, m) for m in matrices] for a in models]
         for start, null in _nulls(chosen, models, matrices, n_permutations, random_state):
             counts[:, block] += (null >= values[:, block] - _ROUNDING).sum(axis=0)
@@ -229,22 +231,20 @@ def compare_over_time(
     ]
 
 
-def _blocks(
-    chosen: Measure, brain: FloatArray, settings: dict[str, Any]
-) -> Iterator[tuple[slice, list[Any]]]:
+def _blocks(chosen: MatrixMeasure, brain: FloatArray) -> Iterator[tuple[slice, list[Any]]]:
     """What the responses become at each time, some times at once."""
     n, _, n_times = brain.shape
     size = max(1, _BLOCK_BYTES // (8 * n * n))
     for start in range(0, n_times, size):
         block = slice(start, min(start + size, n_times))
-        yield block, [chosen.represent(brain[:, :, t], **settings) for t in range(block.start, block.stop)]
+        yield block, [chosen.represent(brain[:, :, t]) for t in range(block.start, block.stop)]
 
 
 def _nulls(
-    chosen: Measure, models: list[Any], matrices: list[Any], n_permutations: int, seed: int
+    chosen: MatrixMeasure, models: list[Any], matrices: list[Any], n_permutations: int, seed: int
 ) -> Iterator[tuple[int, FloatArray]]:
     """Similarities under exchanged stimuli, (n_batch, n_layers, n_times); equal orders in every block."""
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     flat = np.stack([m.ravel() for m in matrices]) if chosen.between is inner_product else None
     for start in range(0, n_permutations, _BATCH):
         orders = [rng.permutation(len(models[0])) for _ in range(min(_BATCH, n_permutations - start))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,12 @@ import torch
 
 from brainalign._checks import one_of
 from brainalign.comparison._mantel import AGAINST, MantelForms
-from brainalign.comparison._pairing import paired
+from brainalign.comparison._measure import Measure
+from brainalign.comparison._option_checks import generator_of, whole_number
+from brainalign.comparison._pairing import paired_samples
 from brainalign.comparison._rsa_inputs import drawn_with, rsa_inputs
-from brainalign.comparison.measures import REASON_NAN, Measure, check_size, find_measure
+from brainalign.comparison._shared_work import closer_or_equal
+from brainalign.comparison.measures import check_size, find_measure, value_of
 from brainalign.errors import InputError
 
 _ROUNDING = 1e-12
@@ -28,9 +31,9 @@ class Comparison:
 
     Parameters
     ----------
-    value : float, the similarity
-    p_value : float, (b + 1) / (m + 1) with b the draws that are at least `value`
-    null : array (m,), the similarity in each draw
+    value : float, the similarity or distance
+    p_value : float, (b + 1) / (m + 1) with b the draws that are at least as close as `value`
+    null : array (m,), the value in each draw
     measure : str
     n_stimuli : int
     """
@@ -51,10 +54,11 @@ def permutation_test(
     random_state: int | np.random.Generator = 0,
     options: Mapping[str, Any] | None = None,
 ) -> Comparison:
-    """Test whether x and y are more similar than with the stimuli of y in random order.
+    """Test whether x and y are closer than with the stimuli of y in random order.
 
-    The RDM or Gram matrix of each side is computed once; a draw reorders the rows and
-    columns of the second one together, which is what another order of its stimuli gives.
+    RSA and CKA compute the matrix of each side once; a draw reorders the rows and columns of
+    the second one together, which is what another order of its stimuli gives. Any other
+    measure is computed anew in each draw.
 
     Parameters
     ----------
@@ -66,13 +70,15 @@ def permutation_test(
     Returns
     -------
     Comparison
-        One-sided p-value (larger than chance). Value, p-value and null are NaN, with a
+        One-sided p-value: closer than chance (higher for a similarity, lower for a
+        distance). Value, p-value and null are NaN, with a
         warning, where the similarity cannot be computed.
 
     Raises
     ------
     InputError
-        `n_permutations` is below 1.
+        `n_permutations` is below 1; a measure of trajectories, or one that
+        does not depend on the pairing of stimuli.
     AlignmentError, ShapeError, UnknownNameError
         As in `compare`.
 
@@ -91,26 +97,37 @@ def permutation_test(
     >>> result.p_value
     0.01
     """
-    if n_permutations < 1:
-        raise InputError(f"n_permutations={n_permutations}; expected at least 1")
+    whole_number("n_permutations", n_permutations, low=1)
     chosen = find_measure(measure, options)
-    first, second = paired(x, y)
+    if chosen.samples == "trajectories":
+        raise InputError(f"{chosen.name} compares trajectories, which have no stimuli to exchange")
+    if not chosen.paired:
+        raise InputError(
+            f"{chosen.name} does not depend on which stimulus is where: every order of the stimuli has the "
+            "same value, and a permutation of them tests nothing"
+        )
+    first, second = paired_samples(x, y, chosen.samples)
     n = len(first)
     check_size(chosen, n)
-    a = chosen.represent(first, **dict(options or {}))
-    b = chosen.represent(second, **dict(options or {}))
-    value = chosen.between(a, b)
+    value = value_of(chosen, first, second, options)
     if np.isnan(value):
-        warnings.warn(REASON_NAN.format(name=chosen.name), stacklevel=2)
         return Comparison(float("nan"), float("nan"), np.full(n_permutations, np.nan), chosen.name, n)
-    generator = np.random.default_rng(random_state)
-    null = np.empty(n_permutations)
-    for draw in range(n_permutations):
-        order = generator.permutation(n)
-        null[draw] = chosen.between(a, b[np.ix_(order, order)])
-    # an order that leaves the matrix as it is must count, whatever the order of the sum
-    at_least = int((null >= value - _ROUNDING).sum())
-    return Comparison(float(value), (at_least + 1) / (n_permutations + 1), null, chosen.name, n)
+    moved = _reordered(chosen, first, second, dict(options or {}))
+    generator = generator_of(random_state)
+    null = np.array([moved(generator.permutation(n)) for _ in range(n_permutations)])
+    p_value = (closer_or_equal(chosen, value, null) + 1) / (n_permutations + 1)
+    return Comparison(value, p_value, null, chosen.name, n)
+
+
+def _reordered(
+    chosen: Measure, x: np.ndarray, y: np.ndarray, options: dict[str, Any]
+) -> Callable[[np.ndarray], float]:
+    """The value with the stimuli of y in a given order; what each side becomes is computed once."""
+    if chosen.represent is None or chosen.between is None:
+        return lambda order: value_of(chosen, x, y[order], options)
+    between = chosen.between
+    a, b = chosen.represent(x, **options), chosen.represent(y, **options)
+    return lambda order: between(a, b.take(order, axis=0).take(order, axis=1))
 
 
 @dataclass(frozen=True, eq=False)

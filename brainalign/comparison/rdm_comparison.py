@@ -187,8 +187,21 @@ def _chosen(d1: Any, d2: Any) -> str:
     """The default comparator, said in a warning."""
     distances = {str(d.info.get("distance")) for d in (d1, d2) if isinstance(d, RDMs)}
     name = default_measure("crossnobis" if "crossnobis" in distances else None)
-    why = "for crossnobis distances" if name == "whitened_cosine" else "ranks without a correction for ties"
-    warnings.warn(f"measure is not given: {name!r} is used ({why}); name the measure", stacklevel=3)
+    return said(name, stacklevel=4)
+
+
+_WHY = {
+    "whitened_cosine": "for crossnobis distances",
+    "rho_a": "ranks without a correction for ties",
+    "spearman": "ranks, which a partial correlation takes",
+}
+
+
+def said(name: str, *, stacklevel: int) -> str:
+    """The comparator that is used where none was named, said in a warning."""
+    warnings.warn(
+        f"measure is not given: {name!r} is used ({_WHY[name]}); name the measure", stacklevel=stacklevel
+    )
     return name
 
 
@@ -245,7 +258,7 @@ def _by_pairs(function: Comparator, a: np.ndarray, b: np.ndarray, device: torch.
         most = max(most, int((~keep).sum()))
         if keep.sum() < MIN_STIMULI:
             continue
-        u, v = a[rows][:, keep], b[columns][:, keep]
+        u, v = _part(a, rows, keep), _part(b, columns, keep)
         found = np.asarray(function(u, v)) if device is None else _on(device, function, u, v)
         if found.shape != (len(u), len(v)):
             raise ShapeError(
@@ -254,6 +267,14 @@ def _by_pairs(function: Comparator, a: np.ndarray, b: np.ndarray, device: torch.
             )
         out[np.ix_(rows, columns)] = found
     _warn_of_missing(most, a.shape[1])
+    return out
+
+
+def _part(vectors: np.ndarray, rows: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Some rows and entries; the whole without a copy."""
+    if keep.all() and len(rows) == len(vectors):
+        return vectors
+    out: np.ndarray = vectors[rows][:, keep]
     return out
 
 

@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 
 from brainalign._checks import one_of, unknown_name
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import checked_stack, named_rdms
 from brainalign.comparison._nonnegative import nonnegative_weights
+from brainalign.comparison._option_checks import generator_of, is_count
 from brainalign.comparison._rdm_masks import mask_groups
 from brainalign.comparison._rdm_stacks import upper_triangle
 from brainalign.comparison._rsa_folds import fold_labels
@@ -233,7 +233,7 @@ def _scaled(vectors: np.ndarray) -> np.ndarray:
 def _folds(n: int, n_folds: int, random_state: int | np.random.Generator) -> np.ndarray:
     if not is_count(n_folds, 1):
         raise InputError(f"n_folds={n_folds!r}; expected 1 (in-sample) or at least 2 folds of stimuli")
-    return fold_labels(n, n_folds, "stimuli", _FEWEST_IN_FOLD, np.random.default_rng(random_state))
+    return fold_labels(n, n_folds, "stimuli", _FEWEST_IN_FOLD, generator_of(random_state))
 
 
 def _r2(

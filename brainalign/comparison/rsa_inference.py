@@ -134,7 +134,7 @@ def bootstrap_rsa(
     >>> noise = np.triu(rng.normal(size=(6, 20, 20)), 1)
     >>> data = true + 0.5 * (noise + noise.transpose(0, 2, 1))
     >>> other = np.triu(rng.random((20, 20)), 1)
-    >>> r = bootstrap_rsa(data, {"true": true, "other": other + other.T}, n_boot=200)
+    >>> r = bootstrap_rsa(data, {"true": true, "other": other + other.T}, n_boot=200, measure="rho_a")
     >>> bool(r.observed[0] > r.observed[1]), r.scores.shape, r.noise_ceiling.shape
     (True, (200, 2), (200, 2))
     """

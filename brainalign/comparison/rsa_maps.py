@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,7 @@ from brainalign.comparison._inner_measures import (
     unit_rows,
     warn_undefined,
 )
-from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure
+from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure, said
 from brainalign.comparison.rdm_joins import join_rdms
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.types import RDMs
@@ -134,9 +133,7 @@ def map_rsa(
 
 
 def _default_of_map(distance: str | None) -> str:
-    name = default_measure(distance)
-    warnings.warn(f"measure is not given: {name!r} is used; name the measure", stacklevel=3)
-    return name
+    return said(default_measure(distance), stacklevel=4)
 
 
 def _labelled(brain: np.ndarray, axes: Mapping[str, Sequence[Any]] | None) -> tuple[np.ndarray, pd.DataFrame]:

@@ -12,6 +12,7 @@ import torch
 
 from brainalign._linalg import full_precision
 from brainalign.comparison import searchlight_result as reasons
+from brainalign.comparison._option_checks import is_count
 from brainalign.comparison._pairing import passed_on
 from brainalign.comparison._ranks import tied_share
 from brainalign.comparison._searchlight_inputs import Measured, joined_models, kept_pairs, measured
@@ -219,6 +220,8 @@ def map_searchlight(
             "Enlarge the sphere, check that coordinates are in mm, or lower min_voxels"
         )
     source = SphereRDMs(found, distance, usable, precision=precision, noise=spheres, device=where)
+    if block_bytes is not None and not is_count(block_bytes, 1):
+        raise InputError(f"block_bytes={block_bytes!r}; expected a whole number of bytes, or None")
     size = block_bytes or (_BLOCK_BYTES if where.type == "cpu" else _BLOCK_BYTES_GPU)
     search = Search(near, centres, source, keep, scores, draws, keep_rdms, size)
     with full_precision():

@@ -13,7 +13,6 @@ import torch
 
 from brainalign._checks import lookup, one_of
 from brainalign._linalg import full_precision
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import (
     INNER_MEASURES,
     checked_stack,
@@ -24,6 +23,7 @@ from brainalign.comparison._inner_measures import (
     unit_rows,
     warn_undefined,
 )
+from brainalign.comparison._option_checks import generator_of, is_count, is_positive
 from brainalign.comparison._time_ceilings import time_ceilings
 from brainalign.comparison._time_tests import (
     cluster_corrected,
@@ -34,7 +34,7 @@ from brainalign.comparison._time_tests import (
     student_threshold,
 )
 from brainalign.comparison._time_trials import check_same, rdms_over_time, read_trials
-from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure
+from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure, said
 from brainalign.comparison.rdms import DISTANCES, NOISE_DISTANCES
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.statistics.permutation import permutation_p_values
@@ -204,7 +204,7 @@ for several, a list of labels for each. None: ``"stimulus_id"`` of `Responses`; 
     (3, 0.01)
     """
     _check_options(test, correction, cluster_alpha, n_permutations)
-    generator = np.random.default_rng(random_state)
+    generator = generator_of(random_state)
     people = _people(responses)
     chosen = _distance(distance, runs is not None or n_pseudo_runs is not None)
     trials = [
@@ -257,8 +257,8 @@ for several, a list of labels for each. None: ``"stimulus_id"`` of `Responses`; 
 def _check_options(test: str, correction: str, cluster_alpha: float, n_permutations: int) -> None:
     one_of("test", test, TESTS)
     one_of("correction", correction, CORRECTIONS)
-    if not 0 < cluster_alpha < 1:
-        raise InputError(f"cluster_alpha={cluster_alpha}; expected a number between 0 and 1")
+    if not is_positive(cluster_alpha) or cluster_alpha >= 1:
+        raise InputError(f"cluster_alpha={cluster_alpha!r}; expected a number between 0 and 1")
     if not is_count(n_permutations):
         raise InputError(f"n_permutations={n_permutations!r}; expected 0 (none) or a number of draws")
 
@@ -306,8 +306,7 @@ def _distance(distance: str | None, has_runs: bool) -> str:
 
 def _measure(measure: str | None, distance: str) -> str:
     if measure is None:
-        measure = default_measure(distance)
-        warnings.warn(f"measure is not given: {measure!r} is used; name the measure", stacklevel=3)
+        measure = said(default_measure(distance), stacklevel=4)
     one_of("measure", measure, COMPARATORS)
     return measure
 

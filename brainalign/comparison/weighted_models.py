@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,10 @@ class NonNegativeModel:
 
     def fit(self, stack: np.ndarray, rdm: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weights (k,) of `stack` for the RDM (n, n) under pair weights (n, n)."""
-        equations = of_stack(stack, rdm, weights)
-        return np.asarray(nonnegative_weights(equations.gram[None], equations.target[None])[0].numpy())
+        sized, exponent = _sized(stack)
+        equations = of_stack(sized, rdm, weights)
+        found = nonnegative_weights(equations.gram[None], equations.target[None])[0].numpy()
+        return np.asarray(np.ldexp(found, -exponent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class SelectedModel:
 
     def fit(self, stack: np.ndarray, rdm: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """One weight 1, the others 0; all 0 where no RDM varies over the training pairs."""
-        equations = of_stack(stack, rdm, weights)
+        equations = of_stack(_sized(stack)[0], rdm, weights)
         norms = torch.diagonal(equations.gram).sqrt()
         scores = torch.where(norms > 0, equations.target / norms.clamp_min(1e-300), -torch.inf)
         out = np.zeros(len(stack))
@@ -94,7 +96,7 @@ class InterpolatedModel:
 
     def fit(self, stack: np.ndarray, rdm: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weights (k,) of which at most two neighbours are above 0."""
-        equations = of_stack(stack, rdm, weights)
+        equations = of_stack(_sized(stack)[0], rdm, weights)
         k = len(stack)
         pairs = torch.stack([torch.arange(k - 1), torch.arange(1, k)], dim=1)
         gram = equations.gram[pairs[:, :, None], pairs[:, None, :]]
@@ -143,8 +145,9 @@ class RidgeModel:
 
     def fit_with_penalty(self, stack: np.ndarray, rdm: np.ndarray, weights: np.ndarray) -> RidgeWeights:
         """The weights with the penalty that was chosen and the scores of the others."""
-        return ridge_weights(
-            lambda kept: of_stack(stack, rdm, weights * np.outer(kept, kept)),
+        sized, exponent = _sized(stack)
+        found = ridge_weights(
+            lambda kept: of_stack(sized, rdm, weights * np.outer(kept, kept)),
             active_stimuli(weights),
             len(stack),
             penalties=checked_penalties(self.penalties),
@@ -153,6 +156,13 @@ class RidgeModel:
             standardise=self.standardise,
             random_state=self.random_state,
         )
+        return replace(found, weights=np.ldexp(found.weights, -exponent))
+
+
+def _sized(stack: np.ndarray) -> tuple[np.ndarray, int]:
+    """The stack divided by a power of two, so that no square overflows or vanishes; its exponent."""
+    exponent = int(np.frexp(np.abs(stack).max(initial=0.0))[1])
+    return np.ldexp(stack, -exponent), exponent
 
 
 @dataclass(frozen=True, eq=False)

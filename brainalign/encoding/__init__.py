@@ -1,6 +1,7 @@
 """Encoding models: features and responses to scores."""
 
-from brainalign.encoding._description import known_facts, versions
+from brainalign._versions import versions
+from brainalign.encoding._description import known_facts
 from brainalign.encoding.fit import EncodingFit, fit_encoding
 from brainalign.encoding.lags import scan_lags
 from brainalign.encoding.ranking import rank_scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from brainalign import metrics
+from brainalign._versions import versions
 from brainalign.design import Splits, named_regions, selection_regions
 from brainalign.encoding._folds import Options
 from brainalign.encoding._inference import FoldRecord, mean_over_folds, score_fold, unit_intervals
@@ -295,15 +295,3 @@ def known_facts(features: Any, responses: Any) -> dict[str, Any]:
 def _parts(features: Any) -> list[Responses]:
     every = list(features.values()) if isinstance(features, Mapping) else [features]
     return [part for part in every if isinstance(part, Responses)]
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the scores."""
-    names = ("brainalign", "numpy", "torch", "scikit-learn", "scipy", "pandas")
-    out = {}
-    for name in names:
-        try:
-            out[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # running from a source tree
-            out[name] = "unknown"
-    return out

@@ -15,7 +15,6 @@ from brainalign.errors import MemoryBudgetError
 from brainalign.regression._gram_path import GramPath
 from brainalign.regression._paths import EigenPath, KernelPath
 from brainalign.regression._penalties import (
-    COMBINED,
     COMBINED_ADAPTIVE,
     FloatArray,
     Mixture,
@@ -170,12 +169,18 @@ class BlockwiseFit:
     def _mixture(self, alphas: FloatArray) -> Mixture | None:
         if isinstance(self.path, EigenPath):
             return None
-        tolerance = COMBINED_ADAPTIVE if self.adaptive else COMBINED
-        if self.adaptive and isinstance(self.path, GramPath):
+        tolerance = COMBINED_ADAPTIVE if self.adaptive else None
+        if tolerance is not None and isinstance(self.path, GramPath):
             # with few features for the rows a penalty changes little, and scores differ by little
             few = len(self.path.eigenvalues) / len(self.path.weights)
             tolerance *= min(1.0, 2 * few) ** 2
-        return combine_penalties(alphas.tolist(), *self.spectrum, self.targets.device, tolerance=tolerance)
+        return combine_penalties(
+            alphas.tolist(),
+            *self.spectrum,
+            self.targets.device,
+            dtype=self.targets.dtype,
+            tolerance=tolerance,
+        )
 
     def _keep(self, out: torch.Tensor, block: Block, found: torch.Tensor) -> None:
         """Store the scores of a block, in the unit of its responses."""

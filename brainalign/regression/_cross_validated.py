@@ -17,7 +17,7 @@ from brainalign.errors import InputError, ShapeError
 from brainalign.regression._base import TargetwiseRegressor
 from brainalign.regression._blockwise import AnyPath, BlockwiseFit
 from brainalign.regression._folds import Fold, resolve_folds
-from brainalign.regression._kernel_folds import KernelFolds, low_eigenvalue, smallest_eigenvalue
+from brainalign.regression._kernel_folds import KernelFolds
 from brainalign.regression._paths import EigenPath, KernelPath
 from brainalign.regression._penalties import check_alphas, grid_edges, penalty_grid
 from brainalign.regression._plan import Plan, Sizes, fold_sizes, make_plan
@@ -25,6 +25,8 @@ from brainalign.regression._scoring import SCORINGS
 from brainalign.regression._sources import Block, Targets, compute_dtype, is_lazy
 
 SEARCHES = ("grid", "adaptive")
+# the estimate of the smallest eigenvalue is from above
+_LOW_MARGIN = 1.1
 _LEFT_OUT = 0.05
 
 
@@ -221,10 +223,10 @@ def spectrum_of(path: AnyPath, *, adaptive: bool = False) -> tuple[tuple[float, 
     features as rows it reaches down to nothing, costs penalties and moves no score near the best.
     """
     if isinstance(path, KernelPath | EigenPath):
-        # the kernel of a fold is a compression of that of all rows: its eigenvalues lie between
         kernel = path.kernel
-        low = low_eigenvalue(kernel.kernel, _LEFT_OUT) if adaptive else smallest_eigenvalue(kernel.kernel)
-        return (low / 2 * kernel.size, 1.25 * kernel.largest * kernel.size), kernel.trace
+        # an eigenpath combines nothing and needs no bound
+        low = 0.0 if isinstance(path, EigenPath) else kernel.lowest(_LEFT_OUT if adaptive else 0.0)
+        return (low / _LOW_MARGIN * kernel.size, 1.25 * kernel.largest * kernel.size), kernel.trace
     values = torch.cat([basis.eigenvalues for basis in path.bases])
     values = values[torch.isfinite(values)]
     bounds = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)

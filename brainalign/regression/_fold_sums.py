@@ -228,6 +228,10 @@ class SumsTargets:
     def device(self) -> torch.device:
         return self.path.codes.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.path.dtype
+
     def __iter__(self) -> Iterator[Block]:
         for start in range(0, self.n_targets, self.width):
             yield self.read(slice(start, min(start + self.width, self.n_targets)))

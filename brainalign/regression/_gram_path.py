@@ -18,7 +18,7 @@ import torch
 from brainalign._linalg import eigh_psd
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import cholesky
-from brainalign.regression._mixtures import combined_squares, node_products, score_mixture
+from brainalign.regression._mixtures import Scorer, combined_squares, node_products, score_predictions
 from brainalign.regression._penalties import Mixture
 from brainalign.regression._scoring import fold_scorer, score_sums
 from brainalign.regression._sources import Block, Features
@@ -235,17 +235,21 @@ class GramPath:
         level = opened.mean + (shrink * offset) @ projected
         if self.mixture is not None and self.mixture.loose:
             return self._from_products(stack, shrink, level, opened)
-        varying = (stack.reshape(-1, stack.shape[2]) @ projected).view(len(which), len(basis.test), -1)
-        del stack
         if observed.cross is not None:
-            squares = score_mixture(self.mixture, varying, _squares)
+            squares = score_predictions(self.mixture, stack, projected, lambda part: _squares)
             return self._from_sums(shrink @ (observed.cross * projected), squares, level, observed)
+        return score_predictions(
+            self.mixture, stack, projected, lambda part: self._scorer(observed, level, part)
+        )
+
+    def _scorer(self, observed: Observed, level: torch.Tensor, part: slice) -> Scorer:
+        """Score of the predictions of some targets, less their `level` (n_alphas, w), penalty by penalty."""
         assert observed.values is not None
-        scorer = fold_scorer(self.scoring, observed.values, flat=observed.flat)
+        scorer = fold_scorer(self.scoring, observed.values[:, part], flat=observed.flat[part])
         if self.scoring == "pearson":
-            return score_mixture(self.mixture, varying, scorer)
-        levels = iter(level)
-        return score_mixture(self.mixture, varying, lambda predicted: scorer(predicted.add_(next(levels))))
+            return scorer
+        levels = iter(level[:, part])
+        return lambda predicted: scorer(predicted.add_(next(levels)))
 
     def _from_sums(
         self, covariance: torch.Tensor, squares: torch.Tensor, level: torch.Tensor, observed: Observed

@@ -15,16 +15,35 @@ import torch
 from brainalign.regression._penalties import Mixture
 from brainalign.regression._scoring import score_sums
 
+# targets whose predictions are scored at a time on a CPU: those of all penalties stay in its cache
+_SCORED = 512
 
-def score_mixture(
+Scorer = Callable[[torch.Tensor], torch.Tensor]
+
+
+def score_predictions(
     mixture: Mixture | None,
-    predicted: torch.Tensor,
-    scorer: Callable[[torch.Tensor], torch.Tensor],
+    operators: torch.Tensor,
+    right: torch.Tensor,
+    scorer_of: Callable[[slice], Scorer],
 ) -> torch.Tensor:
-    """Scores of predictions (q, n_test, w) less the training mean, those of combined penalties included.
+    """Scores (n_alphas, w) of the predictions `operators` (q, n_test, k) times `right` (k, w).
 
-    The scorer is called once per penalty, in their order, and may overwrite what it is given.
+    `scorer_of` gives the scorer of some targets. It is called once per penalty, in their
+    order, with predictions (n_test, targets) less the training mean, which it may overwrite.
     """
+    flat, w = operators.reshape(-1, operators.shape[2]), right.shape[1]
+    width = _SCORED if right.device.type == "cpu" else w
+    parts = []
+    for start in range(0, w, width):
+        part = slice(start, min(start + width, w))
+        predicted = (flat @ right[:, part]).view(*operators.shape[:2], -1)
+        parts.append(_score_mixture(mixture, predicted, scorer_of(part)))
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def _score_mixture(mixture: Mixture | None, predicted: torch.Tensor, scorer: Scorer) -> torch.Tensor:
+    """Scores of predictions (q, n_test, w), those of combined penalties included."""
     if mixture is None:
         return torch.stack([scorer(one) for one in predicted])
     flat = predicted.reshape(len(predicted), -1)

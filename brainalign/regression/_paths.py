@@ -14,7 +14,7 @@ import torch
 from brainalign._linalg import eigh_psd
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import KernelFolds, cholesky_solve
-from brainalign.regression._mixtures import score_from_products, score_mixture
+from brainalign.regression._mixtures import Scorer, score_from_products, score_predictions
 from brainalign.regression._penalties import Mixture
 from brainalign.regression._scoring import fold_scorer
 from brainalign.regression._sources import Block
@@ -109,17 +109,20 @@ class KernelPath:
         values = block.values if columns is None else block.values[:, columns]
         flat = block.flat(fold.test)
         flat = flat if columns is None else flat[columns]
-        scorer = fold_scorer(self.scoring, values[fold.test], flat=flat)
-        training = values[fold.train]
+        observed, training = values[fold.test], values[fold.train]
         level = self.kernel.share(fold).to(values.dtype) @ training
         if mixture is not None and mixture.loose:
             return score_from_products(
-                mixture, stack, training, values[fold.test] - level, scoring=self.scoring, flat=flat
+                mixture, stack, training, observed - level, scoring=self.scoring, flat=flat
             )
-        predicted = (stack.reshape(-1, stack.shape[2]) @ training).view(len(stack), stack.shape[1], -1)
-        if self.scoring == "pearson":
-            return score_mixture(mixture, predicted, scorer)
-        return score_mixture(mixture, predicted, lambda part: scorer(part.add_(level)))
+
+        def scorer_of(part: slice) -> Scorer:
+            scorer = fold_scorer(self.scoring, observed[:, part], flat=flat[part])
+            if self.scoring == "pearson":
+                return scorer
+            return lambda predicted: scorer(predicted.add_(level[part]))
+
+        return score_predictions(mixture, stack, training, scorer_of)
 
     def forget(self) -> None:
         """Nothing is kept of a block."""

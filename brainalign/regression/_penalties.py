@@ -18,7 +18,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 # penalties whose predictions are a combination of others to this relative error are combined:
 # to rounding in an exact search, to some thousandths of a prediction in an adaptive one (the
 # error is a norm over 400 eigenvalues; a single one is up to twenty times smaller)
-COMBINED = 1e-10
+COMBINED = {torch.float64: 1e-10, torch.float32: 1e-6}
 COMBINED_ADAPTIVE = 0.02
 # scores that differ by less are equal: the larger penalty is taken
 _TIE = 1e-10
@@ -58,7 +58,8 @@ class Mixture:
 
     `alphas` (n_alphas,); `nodes` are computed; `weights` (n_alphas, n_nodes) give the
     predictions, less the training mean, of every penalty from those of the nodes;
-    `combined` are the penalties that are not nodes. `error` bounds the relative error.
+    `combined` are the penalties that are not nodes. `error` bounds the relative error; `loose`:
+    it may be coarser than rounding.
     """
 
     alphas: list[float]
@@ -66,15 +67,11 @@ class Mixture:
     weights: torch.Tensor
     combined: list[int]
     error: float
+    loose: bool
 
     @property
     def n_alphas(self) -> int:
         return len(self.alphas)
-
-    @property
-    def loose(self) -> bool:
-        """Whether combined predictions are coarser than rounding."""
-        return self.error > COMBINED
 
     def scaled(self, factors: Sequence[float]) -> Mixture:
         """The same for predictions multiplied by a factor per penalty, (n_alphas,)."""
@@ -88,17 +85,21 @@ def combine_penalties(
     high: float,
     device: torch.device,
     *,
-    tolerance: float = COMBINED,
+    dtype: torch.dtype = torch.float64,
+    tolerance: float | None = None,
 ) -> Mixture | None:
-    """Find penalties whose predictions follow from those of others, to rounding.
+    """Find penalties whose predictions follow from those of others, to rounding of `dtype`.
 
     The prediction at penalty a is linear in the function l / (l + a) of the eigenvalues
     l, which lie between `low` and `high` in every fold. Far outside of the spectrum these
     functions are nearly proportional: grids of many decades hold few different ones. Nodes
     and combinations come from one pivoted QR decomposition on a dense grid of eigenvalues.
-    What they leave of the other functions, as a norm over that grid, stays below `tolerance`.
+    What they leave of the other functions, as a norm over that grid, stays below `tolerance`
+    (None: rounding of `dtype`).
     Returns None where nothing can be combined.
     """
+    rounding = COMBINED[dtype]
+    tolerance = rounding if tolerance is None else tolerance
     grid = np.asarray(alphas, dtype=np.float64)
     low = max(low, 1e-14 * grid.min(), 1e-300)
     if len(grid) < 3 or not np.isfinite(high) or high <= 0 or len(np.unique(grid)) != len(grid):
@@ -113,12 +114,12 @@ def combine_penalties(
     triangle = qr(shrinkage[pivots].T, mode="r")[0][: len(grid)]
     # what the first nodes leave of the others, as a bound on every eigenvalue of the curve
     left = [np.sqrt((triangle[q:, q:] ** 2).sum(0)).max() for q in range(1, len(grid))]
-    count = 1 + next((q for q, error in enumerate(left) if error < tolerance), len(grid))
-    if count >= len(grid):
+    for count in (q for q, error in enumerate(left, 1) if error < tolerance):
+        solved = solve_triangular(triangle[:count, :count], triangle[:count, count:])
+        if np.abs(solved).sum(0).max() <= 10:
+            break  # large weights of opposite sign would magnify rounding
+    else:
         return None
-    solved = solve_triangular(triangle[:count, :count], triangle[:count, count:])
-    if np.abs(solved).sum(0).max() > 10:
-        return None  # large weights of opposite sign would magnify rounding
     weights = np.zeros((len(grid), count))
     weights[pivots[:count], np.arange(count)] = 1
     weights[pivots[count:]] = solved.T
@@ -131,6 +132,7 @@ def combine_penalties(
         torch.as_tensor(weights, dtype=torch.float64, device=device),
         [a for a in range(len(grid)) if a not in set(nodes.tolist())],
         float(left[count - 1]),
+        float(left[count - 1]) > rounding,
     )
 
 

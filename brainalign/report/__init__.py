@@ -10,6 +10,7 @@ from brainalign.report.figures_sensors import plot_topography
 from brainalign.report.figures_time import plot_lag_curve, plot_time_course
 from brainalign.report.figures_units import plot_unit_scores
 from brainalign.report.page import write_report
+from brainalign.report.plots_alignment import plot_alignment
 from brainalign.report.plots_geometry import plot_mds_over_time
 from brainalign.report.plots_rdms import plot_rdm_movie, plot_rdms
 from brainalign.report.plots_rsa import plot_rsa
@@ -18,6 +19,7 @@ from brainalign.report.plots_trees import plot_dendrogram
 from brainalign.report.regions import score_table, summarise
 
 __all__ = [
+    "plot_alignment",
     "plot_brain_map",
     "plot_dendrogram",
     "plot_lag_curve",

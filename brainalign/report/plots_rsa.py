@@ -83,7 +83,7 @@ def plot_rsa(
     >>> noise = np.triu(rng.normal(size=(5, 12, 12)), 1)
     >>> data, model = true + 0.2 * noise, true + true.T
     >>> data = data + data.transpose(0, 2, 1)
-    >>> result = bootstrap_rsa(data, {"true": model, "other": model[::-1, ::-1]}, n_boot=50)
+    >>> result = bootstrap_rsa(data, {"true": model, "other": model[::-1, ::-1]}, n_boot=50, measure="rho_a")
     >>> [t.get_text() for t in plot_rsa(result).axes[0].get_yticklabels()]
     ['true', 'other']
     """

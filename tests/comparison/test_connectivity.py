@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from brainalign.comparison.connectivity import representational_connectivity, thin_connectivity
-from brainalign.comparison.partial_rsa import partial_rsa
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
 from brainalign.comparison.rsa_maps import map_rsa
+from brainalign.comparison.rsa_with_controls import partial_rsa
 from brainalign.errors import AlignmentError, InputError, ShapeError, UnknownNameError
 from brainalign.types import RDMs
 

@@ -7,9 +7,9 @@ import pytest
 
 import data_loaders as dl
 from brainalign.comparison.connectivity import representational_connectivity, thin_connectivity
-from brainalign.comparison.intersubject_rsa import intersubject_rsa
 from brainalign.comparison.rdm_partition import partition_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_between_people import intersubject_rsa
 from brainalign.comparison.rsa_maps import map_rsa
 
 pytestmark = pytest.mark.real

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainalign.comparison.crossnobis import crossnobis, crossnobis_of_means, run_means
 from brainalign.comparison.noise import noise_precision
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis, crossnobis_of_means, run_means
 from brainalign.errors import InputError, ShapeError
 from brainalign.types import Responses
 

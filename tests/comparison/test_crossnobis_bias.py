@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from brainalign.comparison.crossnobis import crossnobis, crossnobis_of_means, run_means
 from brainalign.comparison.noise import NoisePrecision, noise_precision
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis, crossnobis_of_means, run_means
 
 K, N, P = 4, 6, 20
 N_DRAWS = 3000

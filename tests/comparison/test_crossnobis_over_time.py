@@ -10,8 +10,8 @@ import torch
 
 from brainalign.comparison import cross_time
 from brainalign.comparison.cross_time import cross_time_rdms
-from brainalign.comparison.crossnobis import crossnobis_of_means
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis_of_means
 from brainalign.errors import InputError, MemoryBudgetError, ShapeError
 
 K, N, P, T = 3, 4, 6, 5

@@ -11,10 +11,10 @@ import torch
 
 from brainalign.comparison.cross_time import cross_time_rdms
 from brainalign.comparison.cross_validated import cv_correlation, ldt, poisson_cv
-from brainalign.comparison.crossnobis import crossnobis, crossnobis_of_means
 from brainalign.comparison.geodesic import geo_topological_transform, geodesic_transform
 from brainalign.comparison.noise import noise_precision
 from brainalign.comparison.rdms import DISTANCES, NOISE_DISTANCES, rdm
+from brainalign.comparison.run_distances import crossnobis, crossnobis_of_means
 
 RNG = np.random.default_rng(0)
 CONDITIONS, RUNS = np.tile(np.arange(4), 6), np.repeat([0, 1, 2], 8)

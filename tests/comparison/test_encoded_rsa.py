@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
-from brainalign.comparison.encoded_rsa import encoded_rsa
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_of_encodings import encoded_rsa
 from brainalign.design.splits import Splits
 from brainalign.errors import AlignmentError, InputError, LeakageError, ShapeError
 from brainalign.types import Responses

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.comparison.intersubject_rsa import intersubject_rsa
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_between_people import intersubject_rsa
 from brainalign.errors import AlignmentError, InputError, ShapeError, UnknownNameError
 from brainalign.types import Responses
 

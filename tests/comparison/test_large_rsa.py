@@ -12,9 +12,9 @@ import pytest
 
 from brainalign.comparison.cka import linear_cka
 from brainalign.comparison.large_ranks import large_rank_rsa
-from brainalign.comparison.large_rsa import DISTANCES, MEASURES, large_rsa, large_rsa_memory
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.streaming_rsa import DISTANCES, MEASURES, large_rsa, large_rsa_memory
 from brainalign.errors import InputError, MemoryBudgetError, ShapeError
 
 RNG = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def test_memory_is_the_stated_formula() -> None:
 def test_a_need_above_the_free_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """More units than memory: refused before the sums are made, with what to do."""
     # the package exports a function of the same name
-    module = sys.modules["brainalign.comparison.large_rsa"]
+    module = sys.modules["brainalign.comparison.streaming_rsa"]
     monkeypatch.setattr(module, "available_memory", lambda: 1000)
     with pytest.raises(MemoryBudgetError, match="large_rsa over 12 and 5 units needs.*compare their RDMs"):
         large_rsa(X, Y)

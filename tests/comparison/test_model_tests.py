@@ -76,9 +76,9 @@ def test_result_and_rdms() -> None:
     data = true + 0.5 * (e + e.transpose(0, 2, 1))
     y = RNG.normal(size=(15, 3))
     models = {"true": true, "other": np.linalg.norm(y[:, None] - y[None], axis=-1)}
-    result = bootstrap_rsa(data, models, n_boot=300)
+    result = bootstrap_rsa(data, models, measure="rho_a", n_boot=300)
     from_result = compare_models(result)
-    from_rdms = compare_models(data, models, n_draws=300)
+    from_rdms = compare_models(data, models, measure="rho_a", n_draws=300)
     np.testing.assert_array_equal(from_result.p_corrected, from_rdms.p_corrected)
     assert from_result.best() == "true"
     assert from_result.p_corrected[0, 1] < 0.05
@@ -86,7 +86,7 @@ def test_result_and_rdms() -> None:
     with pytest.raises(InputError, match="for a result drawn over stimuli and subjects"):
         compare_models(result, over="subjects")
     with pytest.raises(ShapeError, match="a result of 1 model; a comparison needs at least 2"):
-        compare_models(data, {"true": true}, n_draws=5)
+        compare_models(data, {"true": true}, measure="rho_a", n_draws=5)
 
 
 def test_axes_that_are_averaged_and_units_left_out() -> None:

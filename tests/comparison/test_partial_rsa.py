@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from brainalign.comparison.partial_rsa import partial_rsa, regression_rsa
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_with_controls import partial_rsa, regression_rsa
 from brainalign.errors import InputError, ShapeError
 from brainalign.types import RDMs
 

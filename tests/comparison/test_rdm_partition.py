@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from brainalign.comparison.partial_rsa import regression_rsa
 from brainalign.comparison.rdm_partition import partition_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_with_controls import regression_rsa
 from brainalign.errors import AlignmentError, InputError, ShapeError, UnknownNameError
 from brainalign.types import RDMs
 

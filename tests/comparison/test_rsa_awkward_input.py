@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from brainalign.comparison.crossnobis import crossnobis
 from brainalign.comparison.geodesic import geo_topological_transform, geodesic_transform
 from brainalign.comparison.large_ranks import large_rank_rsa
-from brainalign.comparison.large_rsa import large_rsa
 from brainalign.comparison.noise import noise_precision
-from brainalign.comparison.partial_rsa import partial_rsa
 from brainalign.comparison.permutation import mantel_test
 from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms
 from brainalign.comparison.rdms import rdm
 from brainalign.comparison.rsa_crossvalidation import crossvalidate_rsa
 from brainalign.comparison.rsa_inference import bootstrap_rsa
+from brainalign.comparison.rsa_with_controls import partial_rsa
+from brainalign.comparison.run_distances import crossnobis
+from brainalign.comparison.streaming_rsa import large_rsa
 from brainalign.errors import InputError, ShapeError
 from brainalign.statistics.rsa_ceiling import rsa_noise_ceiling
 

@@ -67,7 +67,7 @@ def test_planted_model_is_best(measure: str, over: object) -> None:
 
 def test_table_and_text() -> None:
     """The table has one row a model with interval, p-values and ceilings; the text names what matters."""
-    r = bootstrap_rsa(DATA, MODELS, n_boot=100)
+    r = bootstrap_rsa(DATA, MODELS, n_boot=100, measure="rho_a")
     frame = r.to_frame()
     assert list(frame.model) == ["weaker", "true", "unrelated"]
     assert (frame.low < frame.score).all()
@@ -146,10 +146,11 @@ def test_two_factor_variance_equals_rsatoolbox() -> None:
 def test_equal_seeds_and_other_seeds() -> None:
     """Equal seeds give equal draws, another seed other draws; tensors give the numbers of arrays."""
     stack = np.stack(list(MODELS.values()))
-    first = bootstrap_rsa(DATA, stack, n_boot=20)
-    again = bootstrap_rsa(torch.tensor(DATA), torch.tensor(stack), n_boot=20)
+    first = bootstrap_rsa(DATA, stack, n_boot=20, measure="rho_a")
+    again = bootstrap_rsa(torch.tensor(DATA), torch.tensor(stack), n_boot=20, measure="rho_a")
     np.testing.assert_array_equal(first.scores, again.scores)
-    assert not np.array_equal(first.scores, bootstrap_rsa(DATA, stack, n_boot=20, random_state=1).scores)
+    other = bootstrap_rsa(DATA, stack, n_boot=20, random_state=1, measure="rho_a")
+    assert not np.array_equal(first.scores, other.scores)
     assert first.names == ("model_0", "model_1", "model_2")
 
 
@@ -183,13 +184,15 @@ def test_joined_by_id() -> None:
     models = RDMs(
         stack[:, order][:, :, order], [ids[i] for i in order], pd.DataFrame({"model": list(MODELS)})
     )
-    r = bootstrap_rsa(RDMs(DATA, ids), models, n_boot=5)
+    r = bootstrap_rsa(RDMs(DATA, ids), models, n_boot=5, measure="rho_a")
     assert r.names == ("weaker", "true", "unrelated")
-    np.testing.assert_allclose(r.observed, bootstrap_rsa(DATA, MODELS, n_boot=5).observed, atol=1e-12)
+    np.testing.assert_allclose(
+        r.observed, bootstrap_rsa(DATA, MODELS, n_boot=5, measure="rho_a").observed, atol=1e-12
+    )
     with pytest.raises(AlignmentError, match="one of data_rdms and model_rdms is RDMs"):
-        bootstrap_rsa(RDMs(DATA, ids), stack)
+        bootstrap_rsa(RDMs(DATA, ids), stack, measure="rho_a")
     with pytest.raises(AlignmentError, match="have no partner"):
-        bootstrap_rsa(RDMs(DATA, ids), RDMs(stack, [*ids[:-1], "other"]))
+        bootstrap_rsa(RDMs(DATA, ids), RDMs(stack, [*ids[:-1], "other"]), measure="rho_a")
 
 
 def test_default_measure_follows_the_distance() -> None:
@@ -197,9 +200,11 @@ def test_default_measure_follows_the_distance() -> None:
     ids = [f"s{i}" for i in range(14)]
     models = RDMs(np.stack(list(MODELS.values())), ids)
     signed = DATA - (1 - np.eye(14))
-    crossed = bootstrap_rsa(RDMs(signed, ids, info={"distance": "crossnobis"}), models, n_boot=5)
+    with pytest.warns(UserWarning, match="measure is not given: 'whitened_cosine' is used"):
+        crossed = bootstrap_rsa(RDMs(signed, ids, info={"distance": "crossnobis"}), models, n_boot=5)
     assert (crossed.measure, crossed.zero_is_chance) == ("whitened_cosine", True)
-    assert bootstrap_rsa(RDMs(DATA, ids), models, n_boot=5).measure == "rho_a"
+    with pytest.warns(UserWarning, match="measure is not given: 'rho_a' is used .ranks"):
+        assert bootstrap_rsa(RDMs(DATA, ids), models, n_boot=5).measure == "rho_a"
 
 
 def test_missing_pairs_are_left_out_of_all() -> None:
@@ -219,7 +224,7 @@ def test_missing_pairs_are_left_out_of_all() -> None:
 def test_one_subject_has_no_ceiling() -> None:
     """One subject: scores over stimuli, a NaN ceiling with its reason, NaN tests against it."""
     with pytest.warns(UserWarning, match="subject") as caught:
-        r = bootstrap_rsa(DATA[0], MODELS, n_boot=20)
+        r = bootstrap_rsa(DATA[0], MODELS, n_boot=20, measure="rho_a")
     told = " ".join(str(w.message) for w in caught)
     assert "1 subject: draws are over stimuli only" in told
     assert "one subject has no ceiling over subjects" in told
@@ -295,23 +300,23 @@ def test_wrong_inputs() -> None:
         ({"names": ["a", "a", "b"]}, InputError, "duplicate model name 'a'"),
     ):
         with pytest.raises(error, match=match):
-            bootstrap_rsa(DATA, MODELS, **options)
+            bootstrap_rsa(DATA, MODELS, **options, **({} if "measure" in options else {"measure": "rho_a"}))
     with pytest.raises(InputError, match="over='subjects' with 1 RDM of data"):
-        bootstrap_rsa(DATA[0], MODELS, over="subjects")
+        bootstrap_rsa(DATA[0], MODELS, over="subjects", measure="rho_a")
     with pytest.raises(ShapeError, match="3 stimuli; a bootstrap over stimuli needs at least 4"):
-        bootstrap_rsa(DATA[:, :3, :3], np.stack(list(MODELS.values()))[:, :3, :3])
+        bootstrap_rsa(DATA[:, :3, :3], np.stack(list(MODELS.values()))[:, :3, :3], measure="rho_a")
     with pytest.raises(ShapeError, match="data_rdms are over 14 stimuli and model_rdms over 13"):
-        bootstrap_rsa(DATA, {n: m[:13, :13] for n, m in MODELS.items()})
+        bootstrap_rsa(DATA, {n: m[:13, :13] for n, m in MODELS.items()}, measure="rho_a")
     with pytest.raises(ShapeError, match="empty mapping"):
-        bootstrap_rsa(DATA, {})
+        bootstrap_rsa(DATA, {}, measure="rho_a")
     with pytest.raises(ShapeError, match=r"model_rdms hold 'a' \(14, 14\), 'b' \(3, 3\)"):
-        bootstrap_rsa(DATA, {"a": MODELS["true"], "b": np.zeros((3, 3))})
+        bootstrap_rsa(DATA, {"a": MODELS["true"], "b": np.zeros((3, 3))}, measure="rho_a")
     with pytest.raises(InputError, match="data_rdms, RDM 0, is not symmetric"):
-        bootstrap_rsa(DATA + np.triu(np.ones((14, 14)), 1), MODELS)
+        bootstrap_rsa(DATA + np.triu(np.ones((14, 14)), 1), MODELS, measure="rho_a")
     holed = np.where(np.eye(14) > 0, 0.0, np.nan)
     with pytest.raises(ShapeError, match="0 pairs of stimuli are known in every RDM"):
-        bootstrap_rsa(DATA, {"lost": holed})
-    r = bootstrap_rsa(DATA, MODELS, n_boot=5)
+        bootstrap_rsa(DATA, {"lost": holed}, measure="rho_a")
+    r = bootstrap_rsa(DATA, MODELS, n_boot=5, measure="rho_a")
     with pytest.raises(InputError, match="level=95; expected a number between 0 and 1"):
         r.to_frame(level=95)
     with pytest.raises(InputError, match="ceiling='middle'; expected 'lower' or 'upper'"):

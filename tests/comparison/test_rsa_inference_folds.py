@@ -133,18 +133,18 @@ def test_a_rule_of_its_own() -> None:
 def test_wrong_inputs() -> None:
     """Folds and stacks that do not fit are named."""
     with pytest.raises(InputError, match="n_folds_stimuli=1 and n_folds_subjects=1 would score"):
-        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_stimuli=1)
+        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_stimuli=1, measure="rho_a")
     with pytest.raises(InputError, match="n_folds_stimuli=9 for 16 stimuli; expected 1 to 4"):
-        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_stimuli=9)
+        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_stimuli=9, measure="rho_a")
     with pytest.raises(InputError, match="n_folds_subjects=5 for 4 subjects; expected 1 to 4"):
-        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_subjects=5)
+        crossvalidate_rsa(DATA, {"sum": PARTS}, n_folds_subjects=5, measure="rho_a")
     with pytest.raises(ShapeError, match="models is empty"):
-        crossvalidate_rsa(DATA, {})
+        crossvalidate_rsa(DATA, {}, measure="rho_a")
     with pytest.raises(ShapeError, match="model 'sum' is over 5 stimuli and data_rdms over 16"):
-        crossvalidate_rsa(DATA, {"sum": PARTS[:, :5, :5]})
+        crossvalidate_rsa(DATA, {"sum": PARTS[:, :5, :5]}, measure="rho_a")
     holed = PARTS.copy()
     holed[0, 1, 2] = holed[0, 2, 1] = np.nan
     with pytest.raises(InputError, match="model 'sum' has missing entries where the other RDMs have none"):
-        crossvalidate_rsa(DATA, {"sum": holed})
+        crossvalidate_rsa(DATA, {"sum": holed}, measure="rho_a")
     with pytest.raises(InputError, match="measure 'bures' cannot score weighted models"):
         crossvalidate_rsa(DATA, {"sum": PARTS}, measure="bures")

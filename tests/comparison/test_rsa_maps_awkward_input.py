@@ -14,11 +14,11 @@ from sklearn.linear_model import Ridge
 from brainalign.comparison._neighbourhoods import adjacent
 from brainalign.comparison._time_tests import max_corrected, sign_flip_null
 from brainalign.comparison.connectivity import thin_connectivity
-from brainalign.comparison.encoded_rsa import encoded_rsa
 from brainalign.comparison.feature_reweighting import FeatureReweightedModel
-from brainalign.comparison.intersubject_rsa import intersubject_rsa
 from brainalign.comparison.rdm_partition import partition_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.rsa_between_people import intersubject_rsa
+from brainalign.comparison.rsa_of_encodings import encoded_rsa
 from brainalign.comparison.searchlight import map_searchlight
 from brainalign.comparison.time_resolved import time_resolved_rsa
 from brainalign.comparison.weighted_models import NonNegativeModel, RidgeModel, SelectedModel, fit_weights

@@ -13,9 +13,9 @@ from scipy.io import loadmat
 from scipy.stats import rankdata
 
 import data_loaders as dl
-from brainalign.comparison.crossnobis import crossnobis, crossnobis_of_means, run_means
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis, crossnobis_of_means, run_means
 from brainalign.statistics import rsa_noise_ceiling
 
 pytestmark = pytest.mark.real

@@ -11,9 +11,9 @@ from scipy.spatial.distance import cdist
 from searchlight_cases import RADIUS, K, N, model_rdms, runs_of, sphere_lists, volume
 
 from brainalign.comparison import _searchlight_rdms
-from brainalign.comparison.crossnobis import crossnobis
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis
 from brainalign.comparison.searchlight import map_searchlight
 
 POINTS = volume()

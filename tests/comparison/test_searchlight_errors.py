@@ -55,7 +55,7 @@ def search(values: Any = X, coordinates: Any = POINTS, **options: Any) -> Any:
         ({"residuals": X, "noise": NOISE}, InputError, "noise and residuals are given"),
         ({"distance": "mahalanobis"}, InputError, "'mahalanobis' needs noise= or residuals="),
         ({"distance": "poisson"}, InputError, "values are negative; the Poisson distance"),
-        ({"min_voxels": 1}, InputError, "min_voxels=1; correlation needs at least 2"),
+        ({"min_voxels": 1}, InputError, "min_voxels=1; correlation needs a whole number of at least 2"),
         ({"n_permutations": -1}, InputError, "n_permutations=-1"),
         ({"n_permutations": 9, "measure": "tau_a"}, InputError, "n_permutations is for the measures"),
         ({"sigma_k": np.eye(N)}, InputError, "sigma_k is taken by whitened_cosine, whitened_pearson"),

@@ -7,9 +7,9 @@ import pytest
 from searchlight_cases import RADIUS, model_rdms, runs_of, sphere_lists, volume
 
 from brainalign.comparison import _searchlight_noise
-from brainalign.comparison.crossnobis import crossnobis, run_means
 from brainalign.comparison.noise import noise_precision
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis, run_means
 from brainalign.comparison.searchlight import map_searchlight
 
 POINTS = volume()

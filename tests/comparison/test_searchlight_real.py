@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from brainalign.comparison.crossnobis import run_means
+from brainalign.comparison.run_distances import run_means
 from brainalign.comparison.searchlight import SearchlightResult, map_searchlight
 from brainalign.types import RDMs, Responses
 

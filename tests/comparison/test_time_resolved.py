@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.covariance import ledoit_wolf
 
-from brainalign.comparison.crossnobis import crossnobis
 from brainalign.comparison.over_time import temporal_generalisation, time_resolved_rdms
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
+from brainalign.comparison.run_distances import crossnobis
 from brainalign.comparison.time_resolved import time_resolved_rsa
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.statistics.rsa_ceiling import rsa_noise_ceiling
@@ -234,7 +234,7 @@ def test_defaults_are_said() -> None:
         found = time_resolved_rsa(trials(7), MODELS, conditions=LABELS, runs=RUNS)
     assert [str(w.message).split(";")[0] for w in said] == [
         "distance is not given: 'crossnobis' is used",
-        "measure is not given: 'whitened_cosine' is used",
+        "measure is not given: 'whitened_cosine' is used (for crossnobis distances)",
     ]
     with pytest.warns(UserWarning, match="'(correlation|rho_a)' is used"):
         plain = time_resolved_rsa(trials(7), MODELS, conditions=LABELS)

@@ -9,10 +9,10 @@ import pytest
 from scipy import optimize
 from sklearn.linear_model import Ridge
 
-from brainalign.comparison.partial_rsa import regression_rsa
 from brainalign.comparison.rdm_comparison import compare_rdms
 from brainalign.comparison.rdms import rdm
 from brainalign.comparison.rsa_crossvalidation import crossvalidate_rsa
+from brainalign.comparison.rsa_with_controls import regression_rsa
 from brainalign.comparison.weighted_models import (
     InterpolatedModel,
     NonNegativeModel,
@@ -97,6 +97,17 @@ def test_weights_follow_the_units_of_an_rdm() -> None:
             for s in (STACK, scaled)
         )
         assert np.allclose(first, second, rtol=1e-6) == same
+
+
+@pytest.mark.parametrize("rule", [RidgeModel, SelectedModel, InterpolatedModel, NonNegativeModel])
+@pytest.mark.parametrize("unit", [2.0**530, 2.0**-530])
+def test_weights_follow_any_unit_of_the_stack(rule, unit: float) -> None:
+    """Model RDMs whose squares no float64 holds predict what they predict in another unit."""
+    plain = rule(STACK).fit(STACK, DATA, ALL)
+    sized = rule(STACK * unit).fit(STACK * unit, DATA, ALL)
+    expected = plain if rule in (SelectedModel, InterpolatedModel) else plain / unit
+    np.testing.assert_array_equal(sized, expected)
+    assert plain.any()
 
 
 def test_selection_takes_the_rdm_of_highest_correlation() -> None:

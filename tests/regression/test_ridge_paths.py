@@ -198,6 +198,11 @@ def test_far_penalties_are_combined_and_near_ones_are_not():
     curve = np.geomspace(0.1, 10.0, 50)
     true = curve / (curve + np.asarray(far.alphas)[:, None])
     np.testing.assert_allclose(far.weights.numpy() @ true[far.nodes], true, rtol=1e-8)
+    single = combine_penalties(far.alphas, 0.1, 10.0, torch.device("cpu"), dtype=torch.float32)
+    assert single is not None
+    assert len(single.nodes) < len(far.nodes)
+    assert single.error < 1e-6
+    assert not single.loose
     inside = combine_penalties([0.01, 1.0, 100.0], 1e-6, 1e6, torch.device("cpu"))
     assert inside is None
     assert combine_penalties([1e9, 1e10, 1e10, 1e12], 1.0, 2.0, torch.device("cpu")) is None

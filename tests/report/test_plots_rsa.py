@@ -111,7 +111,7 @@ def test_no_difference_is_said():
     """Where no two models differ there is no second panel, and the caption says what was tested."""
     data, models = make_truth(2, seed=3)
     same = {"a": models["model 0"], "b": models["model 0"]}
-    figure = plot_rsa(bootstrap_rsa(data, same, n_boot=60, over="subjects"))
+    figure = plot_rsa(bootstrap_rsa(data, same, measure="rho_a", n_boot=60, over="subjects"))
     assert len(figure.axes) == 1
     assert "No two models differ (two-sided t, p < 0.05, FDR over 1 pair)" in caption(figure)
 
@@ -119,7 +119,7 @@ def test_no_difference_is_said():
 def test_one_model_has_no_pairs():
     """One model gives one bar and no word of pairs."""
     data, models = make_truth(1)
-    figure = plot_rsa(bootstrap_rsa(data, models, n_boot=60, over="subjects"))
+    figure = plot_rsa(bootstrap_rsa(data, models, measure="rho_a", n_boot=60, over="subjects"))
     assert len(bars(figure.axes[0])) == 1
     assert "pair" not in caption(figure)
 
@@ -148,7 +148,7 @@ def test_one_subject_has_no_band():
     """Without a ceiling there is no band, and the caption says why."""
     data, models = make_truth(2)
     with pytest.warns(UserWarning, match="one subject has no ceiling"):
-        result = bootstrap_rsa(data[:1], models, n_boot=60, over="stimuli")
+        result = bootstrap_rsa(data[:1], models, measure="rho_a", n_boot=60, over="stimuli")
     figure = plot_rsa(result)
     assert not any(p.get_height() == pytest.approx(1.0) for p in figure.axes[0].patches)
     assert "No noise ceiling: one subject." in caption(figure)
@@ -171,7 +171,9 @@ def test_fitted_models_are_told_apart():
     """A model with fitted weights says so in its name and has another colour."""
     data, models = make_truth(2)
     stack = np.stack(list(models.values()))
-    result = bootstrap_rsa(data, models, n_boot=20, over="subjects", weighted_models={"mix": stack})
+    result = bootstrap_rsa(
+        data, models, measure="rho_a", n_boot=20, over="subjects", weighted_models={"mix": stack}
+    )
     figure = plot_rsa(result, ordered=False)
     assert figure.axes[0].get_yticklabels()[2].get_text() == "mix (fitted)"
     colours = [p.get_facecolor() for p in figure.axes[0].patches if p.get_height() == pytest.approx(0.62)]

@@ -39,13 +39,20 @@ def _rsa():
     noise = np.triu(np.random.default_rng(0).random((4, 12, 12)), 1)
     people = noise + noise.transpose(0, 2, 1)
     ids = [f"s{i}" for i in range(12)]
-    return bootstrap_rsa(RDMs(people, ids, info=MARKS), RDMs(people[:2], ids), over="stimuli", n_boot=50)
+    models = RDMs(people[:2], ids)
+    return bootstrap_rsa(RDMs(people, ids, info=MARKS), models, measure="rho_a", over="stimuli", n_boot=50)
 
 
 def _movie():
     movie = report.plot_rdm_movie(_rdms())
     movie._draw_was_started = True  # else it warns that it was never shown
     return movie._fig
+
+
+def _alignment() -> pd.DataFrame:
+    frame = pd.DataFrame({"a": ["x"], "b": ["y"], "measure": ["cka"], "value": [0.5]})
+    frame.attrs.update(MARKS)
+    return frame
 
 
 DRAWN = {
@@ -65,6 +72,7 @@ DRAWN = {
     "plot_rsa": lambda: report.plot_rsa(_rsa()),
     "plot_mds_over_time": lambda: report.plot_mds_over_time(_rdms()),
     "plot_dendrogram": lambda: report.plot_dendrogram(_rdms()),
+    "plot_alignment": lambda: report.plot_alignment(_alignment()),
     "plot_searchlight_map": lambda: report.plot_searchlight_map(make_volume(**MARKS)),
 }
 

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from brainalign._checks import group_codes, one_of
 from brainalign.comparison._pairing import paired
-from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure
+from brainalign.comparison.rdm_comparison import COMPARATORS, compare_rdms, default_measure, said
 from brainalign.comparison.rdms import rdm
 from brainalign.design.join import content_groups
 from brainalign.design.splits import Splits, grouped_splits
@@ -178,8 +178,7 @@ def encoded_rsa(
 
 def _measure(measure: str | None) -> str:
     if measure is None:
-        measure = default_measure()
-        warnings.warn(f"measure is not given: {measure!r} is used; name the measure", stacklevel=3)
+        measure = said(default_measure(), stacklevel=4)
     one_of("measure", measure, COMPARATORS)
     return measure
 

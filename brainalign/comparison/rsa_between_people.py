@@ -12,9 +12,10 @@ import pandas as pd
 import torch
 
 from brainalign._linalg import full_precision
-from brainalign.comparison._counts import is_count
 from brainalign.comparison._inner_measures import complete_triangles, on_host, unit_matrices, warn_undefined
+from brainalign.comparison._option_checks import generator_of, is_count
 from brainalign.comparison._rdm_stacks import as_stack
+from brainalign.comparison.rdm_comparison import default_measure, said
 from brainalign.comparison.rdms import rdm
 from brainalign.errors import AlignmentError, InputError, ShapeError
 from brainalign.statistics.permutation import permutation_p_values
@@ -151,7 +152,7 @@ def intersubject_rsa(
     units = unit_matrices(flat, chosen).reshape(*stack.shape)
     with full_precision():
         pairs = _pair_table(units.flatten(2), step).numpy()
-        generator = np.random.default_rng(random_state)
+        generator = generator_of(random_state)
         null = _null(units, step, n_permutations, generator)
     np.fill_diagonal(pairs, np.nan)
     above = np.triu_indices(n_subjects, 1)
@@ -189,11 +190,7 @@ def _check_options(n_permutations: int, n_boot: int, level: float) -> None:
 
 
 def _default() -> str:
-    warnings.warn(
-        "measure is not given: 'rho_a' is used (ranks without a correction for ties); name the measure",
-        stacklevel=3,
-    )
-    return "rho_a"
+    return said(default_measure(), stacklevel=4)
 
 
 def _checked_shift(shift: int | str, n_repetitions: int) -> int | None:
