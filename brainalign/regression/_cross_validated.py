@@ -252,15 +252,26 @@ class WeightSink:
             self.values = np.empty(shape, dtype=np.float32 if setup.dtype == torch.float32 else np.float64)
 
     def write(self, block: Block, weights: torch.Tensor, done: torch.Tensor) -> None:
-        """Store the columns `done` of weights (m, w); NaN where a target has no fit."""
-        rows = (weights * block.scale.to(weights.dtype)).T
-        rows[block.codes > 0] = torch.nan
-        rows, done = rows[: block.width], done[: block.width]
+        """Store the columns `done` of weights (m, w), which are overwritten; NaN where there is no fit."""
+        weights *= block.scale.to(weights.dtype)
+        without = block.codes > 0
+        if bool(without.any()):
+            weights[:, without] = torch.nan
+        rows, done = weights.T[: block.width], done[: block.width]
+        if bool(done.all()):
+            self._store(block.columns, rows)
+            return
         found: Any = rows if isinstance(self.values, torch.Tensor) else rows.cpu().numpy()
         where: Any = done if isinstance(self.values, torch.Tensor) else done.cpu().numpy()
-        if bool(done.all()):
-            self.values[block.columns] = found
-            return
         current = self.values[block.columns]
         current[where] = found[where]
         self.values[block.columns] = current
+
+    def _store(self, columns: slice, rows: torch.Tensor) -> None:
+        """Write whole rows; torch transposes in tiles what numpy would copy number by number."""
+        if isinstance(self.values, torch.Tensor):
+            self.values[columns] = rows
+        elif isinstance(self.values, np.ndarray) and self.values.dtype in (np.float32, np.float64):
+            torch.from_numpy(self.values[columns]).copy_(rows)
+        else:
+            self.values[columns] = rows.contiguous().cpu().numpy()

@@ -141,11 +141,11 @@ class KernelRidgeCV(CrossValidatedRidge):
             offsets = np.full(setup.plan.n_targets, np.nan)
 
             def write(block: Block, weights: torch.Tensor, done: torch.Tensor) -> None:
-                sink.write(block, weights, done)
                 # of the weights as they are stored: large means of a kernel cancel in the predictions
                 edges = range(0, weights.shape[1], 256)
                 parts = [level @ weights[:, a : a + 256].double() for a in edges]
                 offset = block.mean - torch.cat(parts) * block.scale
+                sink.write(block, weights, done)
                 kept = done[: block.width].cpu().numpy()
                 offsets[block.columns][kept] = offset[: block.width].cpu().numpy()[kept]
 

@@ -277,8 +277,8 @@ class RidgeCV(CrossValidatedRidge):
 
         def write(block: Block, weights: torch.Tensor, done: torch.Tensor) -> None:
             weights = weights if lift is None else lift(weights)
-            sink.write(block, weights, done)
             offset = block.mean - (x_mean.to(weights.dtype) @ weights).double() * block.scale
+            sink.write(block, weights, done)
             kept = done[: block.width].cpu().numpy()
             offsets[block.columns][kept] = offset[: block.width].cpu().numpy()[kept]
 
