@@ -10,7 +10,13 @@ import numpy as np
 
 from brainalign.comparison._centring import FloatArray
 from brainalign.comparison._measure import Measure
-from brainalign.comparison._spectra import Spectrum, cross, singular_values, spectrum_of
+from brainalign.comparison._spectra import (
+    Spectrum,
+    cross,
+    singular_values,
+    spectrum_of,
+    sum_of_singular_values,
+)
 from brainalign.comparison.bures import bures_of_spectra
 from brainalign.comparison.cca import truncated, warn_degenerate
 from brainalign.comparison.cka import u_statistic
@@ -44,8 +50,8 @@ class SpectrumPair:
         """Nuclear norm of x'y for centred x and y of norm one."""
         if self.swapped is not None:
             return self.swapped.similarity
-        values = singular_values(self.x.s[:, None] * self.cosines * self.y.s)
-        return float(values.sum()) / float(np.sqrt(self.x.square_norm) * np.sqrt(self.y.square_norm))
+        total = sum_of_singular_values(self.x.s[:, None] * self.cosines * self.y.s)
+        return total / float(np.sqrt(self.x.square_norm) * np.sqrt(self.y.square_norm))
 
     @cached_property
     def directions(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -145,7 +151,7 @@ def _svcca(pair: SpectrumPair) -> float:
         return float("nan")
     if (x.rank, y.rank) == (pair.x.rank, pair.y.rank):
         return float(pair.canonical.mean())
-    return float(np.minimum(singular_values(pair.cosines[: x.rank, : y.rank]), 1.0).mean())
+    return min(sum_of_singular_values(pair.cosines[: x.rank, : y.rank]) / min(x.rank, y.rank), 1.0)
 
 
 def _pwcca(pair: SpectrumPair) -> float:

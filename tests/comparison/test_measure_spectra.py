@@ -11,7 +11,7 @@ from scipy.stats import ortho_group
 from brainalign.comparison import _spectra
 from brainalign.comparison._measure import INVARIANCES, KINDS, Measure
 from brainalign.comparison._measures_linear import MEASURES_LINEAR
-from brainalign.comparison._spectra import cross, nuclear_norm, spectrum_of
+from brainalign.comparison._spectra import cross, nuclear_norm, spectrum_of, sum_of_singular_values
 
 RNG = np.random.default_rng(0)
 NAMES = [m.name for m in MEASURES_LINEAR]
@@ -185,3 +185,20 @@ def test_awkward_shapes_are_defined(measure: Measure) -> None:
         values = [value_of(measure, x, y), value_of(measure, y, x), value_of(measure, doubled, x)]
     assert np.isfinite(values).all()
     assert measure.range[0] <= min(values) <= max(values) <= measure.range[1]
+
+
+@pytest.mark.parametrize("kind", ["flat", "steep", "wide", "rank one", "zero", "huge"])
+def test_the_sum_of_singular_values_is_that_of_the_svd(kind: str) -> None:
+    """Eigenvalues of the Gram matrix give it to 1e-10, and steep spectra are left to the SVD."""
+    rng = np.random.default_rng(3)
+    matrix = rng.normal(size=(30, 20))
+    matrix = {
+        "flat": matrix,
+        "steep": matrix * 0.2 ** np.arange(20.0),
+        "wide": matrix.T,
+        "rank one": np.outer(matrix[:, 0], matrix[0]),
+        "zero": 0.0 * matrix,
+        "huge": 1e200 * matrix,
+    }[kind]
+    expected = float(np.linalg.svd(matrix, compute_uv=False).sum())
+    assert sum_of_singular_values(matrix) == pytest.approx(expected, rel=1e-10, abs=1e-300)
