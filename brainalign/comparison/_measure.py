@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 KINDS = ("similarity", "distance")
-SAMPLES = ("stimuli", "trials", "trajectories")
 REASON_NAN = (
     "{name} is NaN: x or y does not vary over stimuli, all its stimuli are equally far apart, or "
     "(correlation distance) a stimulus has the same response in every unit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -148,3 +149,24 @@ def _nearest(far: np.ndarray, k: int) -> np.ndarray:
     reach = np.partition(away, k - 1, axis=1)[:, k - 1]
     out = away <= (reach * (1.0 + _TIE))[:, None]
     return np.asarray(out | out.T)
+
+
+def whole_graph(measure: str, name: str, cloud: np.ndarray, k: int, remedy: str | None) -> np.ndarray | None:
+    """The graph of the k nearest neighbours; None, with a warning, where the measure is not defined.
+
+    That is where `cloud` does not vary, or where its graph falls into parts and `remedy` says what
+    allow_disconnected=True would do (None: it is given).
+    """
+    if (cloud == cloud[0]).all():
+        warnings.warn(f"{measure} is NaN: {name} does not vary over stimuli", stacklevel=4)
+        return None
+    graph = neighbour_graph(cloud, k=k)
+    parts = component_count(graph)
+    if parts > 1 and remedy is not None:
+        warnings.warn(
+            f"{measure} is NaN: the graph of {k} nearest neighbours of {name} falls into {parts} parts; give "
+            f"a larger k, or allow_disconnected=True to {remedy}",
+            stacklevel=4,
+        )
+        return None
+    return graph

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from brainalign.comparison._option_checks import flag, whole_number
 from brainalign.comparison._topology_clouds import two_clouds
-from brainalign.comparison._topology_graph import component_count, neighbour_graph
+from brainalign.comparison._topology_graph import whole_graph
 from brainalign.errors import ShapeError
 
 LARGEST = 5000
@@ -115,16 +114,7 @@ def _heat_of(name: str, cloud: np.ndarray, k: int, allow_disconnected: bool) -> 
             f"{name} has {n} stimuli; the full spectrum is computed for at most {LARGEST}: draw a random "
             "subset of the stimuli, the same number on both sides"
         )
-    if (cloud == cloud[0]).all():
-        warnings.warn(f"imd is NaN: {name} does not vary over stimuli", stacklevel=3)
-        return None
-    graph = neighbour_graph(cloud, k=k)
-    parts = component_count(graph)
-    if parts > 1 and not allow_disconnected:
-        warnings.warn(
-            f"imd is NaN: the graph of {k} nearest neighbours of {name} falls into {parts} parts; give a "
-            "larger k, or allow_disconnected=True to count the parts as a difference",
-            stacklevel=3,
-        )
-        return None
-    return heat_trace(graph)
+    graph = whole_graph(
+        "imd", name, cloud, k, None if allow_disconnected else "count the parts as a difference"
+    )
+    return None if graph is None else heat_trace(graph)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,10 @@ from brainalign.comparison._option_checks import flag, is_real, whole_number
 from brainalign.comparison._ricci_transport import edge_transport, neighbourhoods, path_lengths
 from brainalign.comparison._topology_clouds import two_clouds
 from brainalign.comparison._topology_graph import (
-    component_count,
     neighbour_graph,
     similarity_graph,
     square_matrix,
+    whole_graph,
 )
 from brainalign.errors import InputError, ShapeError
 
@@ -285,16 +284,6 @@ def _graph_of(name: str, cloud: np.ndarray, k: int, allow_disconnected: bool) ->
         raise ShapeError(
             f"{name} has {n} stimuli; curvature is limited to {LARGEST}: draw a random subset of the stimuli"
         )
-    if (cloud == cloud[0]).all():
-        warnings.warn(f"ricci is NaN: {name} does not vary over stimuli", stacklevel=3)
-        return None
-    graph = neighbour_graph(cloud, k=k)
-    parts = component_count(graph)
-    if parts > 1 and not allow_disconnected:
-        warnings.warn(
-            f"ricci is NaN: the graph of {k} nearest neighbours of {name} falls into {parts} parts; give a "
-            "larger k, or allow_disconnected=True to compare curvature within the parts",
-            stacklevel=3,
-        )
-        return None
-    return graph
+    return whole_graph(
+        "ricci", name, cloud, k, None if allow_disconnected else "compare curvature within the parts"
+    )
