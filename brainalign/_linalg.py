@@ -66,6 +66,8 @@ def gram(rows: torch.Tensor, out: torch.Tensor, *, tiles: int = 4) -> None:
     Cost n^2 p (1 + 1/tiles) for rows (n, p).
     """
     n = len(rows)
+    if n < 64 * tiles:  # products of small tiles take longer than they save
+        tiles = 1
     edges = [n * i // tiles for i in range(tiles + 1)]
     for i in range(tiles):
         a = slice(edges[i], edges[i + 1])

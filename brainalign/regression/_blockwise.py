@@ -12,17 +12,10 @@ import numpy as np
 import torch
 
 from brainalign.errors import MemoryBudgetError
+from brainalign.regression._eigen_path import EigenPath
 from brainalign.regression._gram_path import GramPath
-from brainalign.regression._paths import EigenPath, KernelPath
-from brainalign.regression._penalties import (
-    COMBINED_ADAPTIVE,
-    FloatArray,
-    Mixture,
-    best_penalty,
-    combine_penalties,
-    extended_grid,
-    grid_edges,
-)
+from brainalign.regression._paths import KernelPath
+from brainalign.regression._penalties import FloatArray, best_penalty, extended_grid, grid_edges
 from brainalign.regression._plan import Plan
 from brainalign.regression._search import Audit, audited_targets, score_grid
 from brainalign.regression._sources import FITTED, NO_SCORE, PAD, Block, Targets
@@ -83,7 +76,6 @@ class BlockwiseFit:
     targets: Targets
     alphas: FloatArray
     plan: Plan
-    spectrum: tuple[float, float]
     write: Callable[[Block, torch.Tensor, torch.Tensor], None]
     squared_unit: bool
     per_target: bool = True
@@ -133,26 +125,23 @@ class BlockwiseFit:
         n = len(alphas)
         out = torch.full((n, self.targets.n_targets), torch.nan, dtype=torch.float64)
         size = min(n, self.plan.penalties_per_pass)
-        mixture = self._mixture(alphas) if size == n else None
-        n_computed = n if mixture is None else len(mixture.nodes)
         audit = None
         if self.adaptive:
-            combined = [] if mixture is None else mixture.combined
-            audit = Audit(self.path, alphas, combined, audited=audited_targets(self.targets.n_targets))
+            audit = Audit(self.path, alphas, audited=audited_targets(self.targets.n_targets))
         for start in range(0, n, size):
             group = alphas[start : start + size]
-            self.path.prepare(group.tolist() if mixture is None else group[mixture.nodes].tolist(), mixture)
+            self.path.prepare(group.tolist(), adaptive=self.adaptive)
 
             def work(block: Block, start: int = start, group: FloatArray = group) -> None:
-                found = score_grid(self.path, block, min(len(group), n_computed), len(group))
+                found = score_grid(self.path, block)
                 if audit is not None:
-                    audit.add(block, found, n_computed)
+                    audit.add(block, found)
                 self._keep(out[start : start + len(group)], block, found)
                 if refit:
                     self._finish(block, out[:, block.columns])
 
             self._each_block(work)
-        self.audit = None if audit is None else audit.result(self.targets.n_targets, n_computed)
+        self.audit = None if audit is None else audit.result(self.targets.n_targets)
         return out
 
     def _each_block(self, work: Callable[[Block], None]) -> None:
@@ -165,22 +154,6 @@ class BlockwiseFit:
                 self.path.forget()
 
         for_each_block(self.targets, work_and_forget)
-
-    def _mixture(self, alphas: FloatArray) -> Mixture | None:
-        if isinstance(self.path, EigenPath):
-            return None
-        tolerance = COMBINED_ADAPTIVE if self.adaptive else None
-        if tolerance is not None and isinstance(self.path, GramPath):
-            # with few features for the rows a penalty changes little, and scores differ by little
-            few = len(self.path.eigenvalues) / len(self.path.weights)
-            tolerance *= min(1.0, 2 * few) ** 2
-        return combine_penalties(
-            alphas.tolist(),
-            *self.spectrum,
-            self.targets.device,
-            dtype=self.targets.dtype,
-            tolerance=tolerance,
-        )
 
     def _keep(self, out: torch.Tensor, block: Block, found: torch.Tensor) -> None:
         """Store the scores of a block, in the unit of its responses."""

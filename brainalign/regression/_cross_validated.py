@@ -16,18 +16,17 @@ from brainalign._memory import available_memory
 from brainalign.errors import InputError, ShapeError
 from brainalign.regression._base import TargetwiseRegressor
 from brainalign.regression._blockwise import AnyPath, BlockwiseFit
+from brainalign.regression._eigen_path import EigenPath
 from brainalign.regression._folds import Fold, resolve_folds
+from brainalign.regression._gram_path import GramPath
 from brainalign.regression._kernel_folds import KernelFolds
-from brainalign.regression._paths import EigenPath, KernelPath
+from brainalign.regression._paths import KernelPath
 from brainalign.regression._penalties import check_alphas, grid_edges, penalty_grid
 from brainalign.regression._plan import Plan, Sizes, fold_sizes, make_plan
 from brainalign.regression._scoring import SCORINGS
 from brainalign.regression._sources import Block, Targets, compute_dtype, is_lazy
 
 SEARCHES = ("grid", "adaptive")
-# the estimate of the smallest eigenvalue is from above
-_LOW_MARGIN = 1.1
-_LEFT_OUT = 0.05
 
 
 @dataclass(frozen=True)
@@ -148,6 +147,7 @@ class CrossValidatedRidge(TargetwiseRegressor):
             self.linear,
             kept,
             weights + 8 * t * (n_alphas + 6),
+            gpu=device.type == "cuda",
         )
 
     def _kernel_path(self, setup: Setup, kernel: torch.Tensor, *, centred: bool) -> AnyPath:
@@ -181,13 +181,12 @@ class CrossValidatedRidge(TargetwiseRegressor):
 
     def _fit_blocks(self, setup: Setup, path: AnyPath, targets: Any, write: Any) -> None:
         """Run the search and the refit, and keep what they found."""
-        spectrum, trace = spectrum_of(path, adaptive=self.alpha_search == "adaptive")
+        trace = float(path.total.trace()) if isinstance(path, GramPath) else path.kernel.trace
         done = BlockwiseFit(
             path,
             targets,
             penalty_grid(self.alphas, trace / float(setup.weights.sum())),
             setup.plan,
-            spectrum,
             write,
             squared_unit=self.scoring == "neg_mean_squared_error",
             per_target=self.alpha_per_target,
@@ -214,23 +213,6 @@ class CrossValidatedRidge(TargetwiseRegressor):
         }
         for name, values in kept.items():
             setattr(self, name, torch.as_tensor(values, device=setup.device) if setup.as_torch else values)
-
-
-def spectrum_of(path: AnyPath, *, adaptive: bool = False) -> tuple[tuple[float, float], float]:
-    """Bounds of the eigenvalues of every fold, and trace(K).
-
-    In an adaptive search the lowest twentieth of a kernel is left out: where there are about as many
-    features as rows it reaches down to nothing, costs penalties and moves no score near the best.
-    """
-    if isinstance(path, KernelPath | EigenPath):
-        kernel = path.kernel
-        # an eigenpath combines nothing and needs no bound
-        low = 0.0 if isinstance(path, EigenPath) else kernel.lowest(_LEFT_OUT if adaptive else 0.0)
-        return (low / _LOW_MARGIN * kernel.size, 1.25 * kernel.largest * kernel.size), kernel.trace
-    values = torch.cat([basis.eigenvalues for basis in path.bases])
-    values = values[torch.isfinite(values)]
-    bounds = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-    return bounds, float(path.total.trace())
 
 
 class WeightSink:

@@ -12,7 +12,7 @@ from brainalign.errors import ShapeError
 from brainalign.regression._folds import Fold
 from brainalign.regression._gram_path import FoldBasis, GramPath, Observed
 from brainalign.regression._kernel_folds import cholesky
-from brainalign.regression._penalties import Mixture
+from brainalign.regression._segments import Segments
 from brainalign.regression._sources import CONSTANT, NOT_FINITE, PAD, Block
 
 
@@ -149,7 +149,8 @@ class SumsPath(GramPath):
         self.bases = [self._sums_basis(part, test) for part, test in zip(self.parts, self.tests, strict=True)]
         self.eigenvalues, self.vectors = self._eigh(self.total)
         self.alphas: list[float] = []
-        self.mixture: Mixture | None = None
+        self.n_computed = 0
+        self.segments: dict[int, Segments] = {}
         self.opened = None
         self.ready = {}
         self.codes = sums.codes()

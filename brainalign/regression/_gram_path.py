@@ -18,9 +18,14 @@ import torch
 from brainalign._linalg import eigh_psd
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import cholesky
-from brainalign.regression._mixtures import Scorer, combined_squares, node_products, score_predictions
-from brainalign.regression._penalties import Mixture
-from brainalign.regression._scoring import fold_scorer, score_sums
+from brainalign.regression._scoring import ScorePredictions, fold_scorer, score_sums
+from brainalign.regression._segments import (
+    SEGMENTED_ADAPTIVE,
+    Segments,
+    score_segments,
+    segment_spectrum,
+    unsegmented,
+)
 from brainalign.regression._sources import Block, Features
 
 
@@ -91,7 +96,8 @@ class GramPath:
         self.bases = [self._basis(fold) for fold in self.folds]
         self.eigenvalues, self.vectors = self._eigh(self.total)
         self.alphas: list[float] = []
-        self.mixture: Mixture | None = None
+        self.n_computed = 0
+        self.segments: dict[int, Segments] = {}
         self.opened: tuple[object, list[torch.Tensor], torch.Tensor] | None = None
         self.ready: dict[int, Opened] = {}
 
@@ -138,23 +144,29 @@ class GramPath:
             reduced,
         )
 
-    def prepare(self, alphas: Sequence[float], mixture: Mixture | None = None) -> None:
-        self.alphas, self.mixture = list(alphas), mixture
-        if mixture is not None:
-            self.mixture = mixture.scaled([self._unit(alpha) for alpha in mixture.alphas])
+    def prepare(self, alphas: Sequence[float], *, adaptive: bool = False) -> None:
+        self.alphas, self.n_computed = list(alphas), len(alphas)
+        tolerance = None
+        if adaptive:
+            # with few features for the rows a penalty changes little, and scores differ by little
+            few = len(self.eigenvalues) / max(basis.weight for basis in self.bases)
+            tolerance = SEGMENTED_ADAPTIVE * min(1.0, 2 * few) ** 2
+        self.segments = {}
+        for number, basis in enumerate(self.bases):
+            curves = self._curves(basis, self.alphas)
+            self.segments[number] = segment_spectrum(
+                curves, basis.vectors.dtype, tolerance, like=self.segments.get(0)
+            )
 
     def _unit(self, alpha: float) -> float:
         """What predictions are multiplied with: a correlation does not see their size, float32 does."""
         return float(self.total.trace()) + alpha if self.scoring == "pearson" else 1.0
 
-    def audit(
-        self, number: int, block: Block, alphas: Sequence[float], columns: torch.Tensor
-    ) -> torch.Tensor:
-        """Scores of one fold at all `alphas`, nothing combined, (n_alphas, len(columns))."""
-        kept = self.alphas, self.mixture
-        self.alphas, self.mixture = list(alphas), None
-        scores = self.score(number, block, range(len(alphas)), columns)
-        self.alphas, self.mixture = kept
+    def audit(self, number: int, block: Block, columns: torch.Tensor) -> torch.Tensor:
+        kept, basis = self.segments, self.bases[number]
+        self.segments = {number: unsegmented(self._curves(basis, self.alphas), basis.vectors.dtype)}
+        scores = self.score(number, block, columns)
+        self.segments = kept
         return scores
 
     def _sums(self, block: Block) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -219,30 +231,25 @@ class GramPath:
             self.ready[number] = Opened(projected, mean, self._observed(number, block))
         return self.ready[number]
 
-    def score(
-        self, number: int, block: Block, which: Sequence[int], columns: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def score(self, number: int, block: Block, columns: torch.Tensor | None = None) -> torch.Tensor:
         basis, opened = self.bases[number], self._open(number, block)
         if columns is not None:
             opened = opened.some(columns)
-        elif len(which) == len(self.alphas):
-            self.ready.pop(number)  # the whole grid is scored once
+        else:
+            self.ready.pop(number)  # a block is scored once
         projected, observed = opened.projected, opened.observed
-        stack = basis.test * self._shrinkage(basis, [self.alphas[a] for a in which])[:, None, :]
-        alphas = [self.alphas[a] for a in which] if self.mixture is None else self.mixture.alphas
-        shrink = self._shrinkage(basis, alphas)
+        shrink = self._curves(basis, self.alphas).to(projected.dtype)
         offset = basis.vectors.T @ (basis.test_mean - basis.train_mean)
         level = opened.mean + (shrink * offset) @ projected
-        if self.mixture is not None and self.mixture.loose:
-            return self._from_products(stack, shrink, level, opened)
+        segments = self.segments[number]
         if observed.cross is not None:
-            squares = score_predictions(self.mixture, stack, projected, lambda part: _squares)
+            squares = score_segments(segments, basis.test, projected, lambda part: _squares)
             return self._from_sums(shrink @ (observed.cross * projected), squares, level, observed)
-        return score_predictions(
-            self.mixture, stack, projected, lambda part: self._scorer(observed, level, part)
+        return score_segments(
+            segments, basis.test, projected, lambda part: self._scorer(observed, level, part)
         )
 
-    def _scorer(self, observed: Observed, level: torch.Tensor, part: slice) -> Scorer:
+    def _scorer(self, observed: Observed, level: torch.Tensor, part: slice) -> ScorePredictions:
         """Score of the predictions of some targets, less their `level` (n_alphas, w), penalty by penalty."""
         assert observed.values is not None
         scorer = fold_scorer(self.scoring, observed.values[:, part], flat=observed.flat[part])
@@ -259,28 +266,9 @@ class GramPath:
             total = torch.where(observed.flat | (total == 0), torch.nan, total)
         return score_sums(self.scoring, observed.n, total, covariance, squares, observed.mean - level)
 
-    def _from_products(
-        self, stack: torch.Tensor, shrink: torch.Tensor, level: torch.Tensor, opened: Opened
-    ) -> torch.Tensor:
-        """Scores at every penalty of the mixture; only the nodes of `stack` are predicted."""
-        assert self.mixture is not None
-        observed, q, weights = opened.observed, len(stack), self.mixture.weights
-        others = []
-        if observed.cross is None:
-            assert observed.values is not None
-            others = [observed.values - observed.mean]
-        products = node_products(stack, opened.projected, others)
-        covariance = (
-            weights @ products[:, :q, q].T
-            if observed.cross is None
-            else shrink @ (observed.cross * opened.projected)
-        )
-        return self._from_sums(covariance, combined_squares(weights, products[:, :q, :q]), level, observed)
-
-    def _shrinkage(self, basis: FoldBasis, alphas: Sequence[float]) -> torch.Tensor:
-        """1 / (eigenvalue + alpha) in the unit of the score, (n_alphas, p)."""
-        shrinkage = [self._unit(a) / (basis.eigenvalues + a) for a in alphas]
-        return torch.stack(shrinkage).to(basis.vectors.dtype)
+    def _curves(self, basis: FoldBasis, alphas: Sequence[float]) -> torch.Tensor:
+        """1 / (eigenvalue + alpha) in the unit of the score, (n_alphas, p) float64."""
+        return torch.stack([self._unit(a) / (basis.eigenvalues + a) for a in alphas])
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         _, whole = self._sums(block)

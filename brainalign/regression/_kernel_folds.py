@@ -10,13 +10,13 @@ which does not depend on the responses: ``predictions = -(M_FF)^-1 M_F,train Y_t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
 
 from brainalign.errors import InputError
 from brainalign.regression._folds import Fold
-from brainalign.regression._scoring import MeanOverFolds, fold_scorer
 
 # outside of these ratios of penalty to largest eigenvalue float32 would lose the digits of a
 # score (below) or of a prediction beside the mean (above): the inverse is taken in float64
@@ -77,6 +77,12 @@ class KernelFolds:
             # can be subtracted without losing the digits of a small penalty
             self.kernel.addr_(self.axis, self.axis)
         self.largest = largest_eigenvalue(self.kernel)
+
+    def with_folds(self, folds: Sequence[Fold]) -> KernelFolds:
+        """The same kernel with other folds of its rows."""
+        other = copy(self)
+        other.folds = [fold.to(self.kernel.device) for fold in folds]
+        return other
 
     def inverse(self, alpha: float) -> torch.Tensor:
         """M (n, n) for one penalty, in units of 1 / `size`."""
@@ -326,24 +332,3 @@ def low_eigenvalue(matrix: torch.Tensor, share: float) -> float:
     counted = (vectors[:, 0].square().flatten()[order] / probes).cumsum(0)
     place = int((counted >= share).to(torch.uint8).argmax())
     return float(1 / inverse.flatten()[order][place])
-
-
-def score_kernel(
-    kernel: torch.Tensor,
-    Y: torch.Tensor,
-    folds: Sequence[Fold],
-    alphas: Sequence[float],
-    scoring: str,
-    *,
-    weights: torch.Tensor | None = None,
-    intercept: bool = True,
-) -> torch.Tensor:
-    """Mean score over folds of every penalty, (n_alphas, t) float64; operators in the dtype of `Y`."""
-    system = KernelFolds(kernel, folds, weights=weights, intercept=intercept, dtype=Y.dtype)
-    mean = MeanOverFolds((len(alphas), Y.shape[1]), Y.device)
-    scorers = [fold_scorer(scoring, Y[fold.test]) for fold in system.folds]
-    training = [Y[fold.train] for fold in system.folds]
-    for a, alpha in enumerate(alphas):
-        for operator, rows, scorer in zip(system.operators(float(alpha)), training, scorers, strict=True):
-            mean.add(scorer(operator @ rows), a)
-    return mean.mean()

@@ -10,12 +10,10 @@ from dataclasses import replace
 
 import torch
 
-from brainalign.regression._cross_validated import spectrum_of
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import KernelFolds
 from brainalign.regression._partition_scale import space_sizes
 from brainalign.regression._paths import KernelPath
-from brainalign.regression._penalties import combine_penalties
 from brainalign.regression._search import score_grid
 from brainalign.regression._sources import Block
 
@@ -102,15 +100,15 @@ class KernelFold:
         Where their n x n matrices fit, all penalties go at once and some are combined of others.
         """
         path, train = self._path(members), self.train.values
-        mixture = combine_penalties(alphas, *spectrum_of(path)[0], train.device)
-        nodes = list(alphas) if mixture is None else [alphas[node] for node in mixture.nodes]
-        if len(nodes) * len(train) ** 2 * train.element_size() <= STACK_BYTES:
-            path.prepare(nodes, mixture)
-            return score_grid(path, self.train, len(nodes), len(alphas))
+        mixture = path.combination(alphas)
+        n_nodes = len(alphas) if mixture is None else len(mixture.nodes)
+        if n_nodes * len(train) ** 2 * train.element_size() <= STACK_BYTES:
+            path.prepare(alphas)
+            return score_grid(path, self.train)
         out = []
         for alpha in alphas:
             path.prepare([alpha])
-            out.append(score_grid(path, self.train, 1, 1))
+            out.append(score_grid(path, self.train))
         return torch.cat(out)
 
     def _dual_weights(self, members: Sequence[int], alphas: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,9 @@ FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 # error is a norm over 400 eigenvalues; a single one is up to twenty times smaller)
 COMBINED = {torch.float64: 1e-10, torch.float32: 1e-6}
 COMBINED_ADAPTIVE = 0.02
+# share of the lowest eigenvalues that an adaptive search leaves out: where there are about as many
+# features as rows they reach down to nothing, cost penalties and move no score near the best
+LEFT_OUT = 0.05
 # scores that differ by less are equal: the larger penalty is taken
 _TIE = 1e-10
 
@@ -58,8 +61,7 @@ class Mixture:
 
     `alphas` (n_alphas,); `nodes` are computed; `weights` (n_alphas, n_nodes) give the
     predictions, less the training mean, of every penalty from those of the nodes;
-    `combined` are the penalties that are not nodes. `error` bounds the relative error; `loose`:
-    it may be coarser than rounding.
+    `combined` are the penalties that are not nodes. `error` bounds the relative error.
     """
 
     alphas: list[float]
@@ -67,11 +69,12 @@ class Mixture:
     weights: torch.Tensor
     combined: list[int]
     error: float
-    loose: bool
 
     @property
-    def n_alphas(self) -> int:
-        return len(self.alphas)
+    def places(self) -> list[int]:
+        """Where the penalties of the grid are found among the nodes and, after them, those combined."""
+        found = {alpha: place for place, alpha in enumerate([*self.nodes, *self.combined])}
+        return [found[alpha] for alpha in range(len(self.alphas))]
 
     def scaled(self, factors: Sequence[float]) -> Mixture:
         """The same for predictions multiplied by a factor per penalty, (n_alphas,)."""
@@ -98,12 +101,11 @@ def combine_penalties(
     (None: rounding of `dtype`).
     Returns None where nothing can be combined.
     """
-    rounding = COMBINED[dtype]
-    tolerance = rounding if tolerance is None else tolerance
+    tolerance = COMBINED[dtype] if tolerance is None else tolerance
     grid = np.asarray(alphas, dtype=np.float64)
-    low = max(low, 1e-14 * grid.min(), 1e-300)
     if len(grid) < 3 or not np.isfinite(high) or high <= 0 or len(np.unique(grid)) != len(grid):
         return None
+    low = max(low, 1e-14 * grid.min(), 1e-300)
     curve = np.geomspace(min(low, high), high, 400)
     shrinkage = curve / (curve + grid[:, None])
     shrinkage /= shrinkage.max(axis=1, keepdims=True)
@@ -132,7 +134,6 @@ def combine_penalties(
         torch.as_tensor(weights, dtype=torch.float64, device=device),
         [a for a in range(len(grid)) if a not in set(nodes.tolist())],
         float(left[count - 1]),
-        float(left[count - 1]) > rounding,
     )
 
 

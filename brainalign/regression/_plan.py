@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainalign.errors import MemoryBudgetError
+from brainalign.regression._eigen_path import KEPT
 from brainalign.regression._folds import Fold
+from brainalign.regression._segments import CACHED
 from brainalign.regression._sources import PAD
 
 # bytes of one buffer of predictions; larger blocks make matrix products no faster
 _BUFFER = 2**26
 _OVERHEAD = 48 * 2**20  # libraries and their work space
+# products of a column that serve all penalties of a grid, and moments that are combined
+_PRODUCTS, _MOMENTS = 6, 60
 PATHS = {
     "primal": "sums of products per fold, one eigendecomposition (p x p) per fold",
     "dual": "one inverse (n x n) per penalty, all folds from its blocks",
@@ -63,7 +67,8 @@ def _megabytes(count: float) -> str:
 class Sizes:
     """The numbers a plan depends on; `linear` tells whether weights of features are wanted.
 
-    `kept_bytes` are arrays that the caller makes beside it: a copy of X in another dtype.
+    `kept_bytes` are arrays that the caller makes beside it: a copy of X in another dtype; `gpu`:
+    the work is done on one.
     """
 
     n: int
@@ -77,6 +82,7 @@ class Sizes:
     linear: bool
     kept_bytes: int
     result_bytes: int
+    gpu: bool = False
 
     @property
     def n_folds(self) -> int:
@@ -88,11 +94,17 @@ def fold_sizes(folds: Sequence[Fold]) -> tuple[list[int], list[int], list[int]]:
     return ([len(f.test) for f in folds], [len(f.train) for f in folds], [len(f.absent) for f in folds])
 
 
+def _grid_flops(s: Sizes, rows: float, columns: float) -> float:
+    """Products of `rows` with `columns` eigenvectors that give the predictions at all penalties."""
+    products, moments = min(s.n_alphas, _PRODUCTS), min(s.n_alphas, _MOMENTS)
+    return 2.0 * rows * s.t * (products * columns + moments * s.n_alphas)
+
+
 def primal_flops(s: Sizes) -> float:
     """Work of the primal path."""
     rows = [min(test, s.p) for test in s.tests]
     folds = sum(
-        22 * s.p**3 + 4 * s.p**2 * s.t + s.n_alphas * 2.0 * r * s.p * s.t + 4 * a * s.p**2
+        22 * s.p**3 + 4 * s.p**2 * s.t + _grid_flops(s, r, s.p) + 4 * a * s.p**2
         for r, a in zip(rows, s.absents, strict=True)
     )
     return 2.0 * s.n * s.p**2 + 2.0 * s.n * s.p * s.t + folds + 22 * s.p**3 + 4.0 * s.p**2 * s.t
@@ -103,38 +115,52 @@ def _around_kernel(s: Sizes) -> float:
     return 2.0 * s.n**2 * s.p + 2.0 * s.n**2 * s.t + (2.0 * s.n * s.p * s.t if s.linear else 0)
 
 
-def dual_flops(s: Sizes) -> float:
-    """Work of the dual path by inverses (folds with many absent rows are factored)."""
-    each = s.n**3 * 4.0 / 3 + sum(
-        2.0 * a**2 * tr + a**3 / 3 + 2.0 * te * tr * s.t
-        if 2 * a <= s.n
-        else tr**3 / 3 + 2.0 * te * tr * (tr + s.t)
+def _inverse_flops(s: Sizes) -> float:
+    """Matrices of one penalty on the dual path by inverses (folds with many absent rows are factored)."""
+    return s.n**3 * 4.0 / 3 + sum(
+        2.0 * a**2 * tr + a**3 / 3 if 2 * a <= s.n else tr**3 / 3 + 2.0 * te * tr**2
         for a, tr, te in zip(s.absents, s.trains, s.tests, strict=True)
     )
-    return _around_kernel(s) + s.n_alphas * each
+
+
+def dual_flops(s: Sizes) -> float:
+    """Work of the dual path by inverses."""
+    products = sum(2.0 * te * tr * s.t for tr, te in zip(s.trains, s.tests, strict=True))
+    return _around_kernel(s) + s.n_alphas * (_inverse_flops(s) + products)
+
+
+def _left_out_flops(s: Sizes) -> float:
+    """Inverses of one penalty among the rows left out."""
+    return sum(2.0 * a**2 * s.n + a**3 for a in s.absents)
 
 
 def eigen_flops(s: Sizes) -> float:
     """Work of the dual path by one eigendecomposition."""
-    if max(s.absents) == 1:
-        each = 2.0 * s.n**2 * s.t
-    else:
-        each = sum(2.0 * a**2 * s.n + a**3 / 3 + 2.0 * a * s.n * s.t + 2.0 * a**2 * s.t for a in s.absents)
-    return _around_kernel(s) + 22.0 * s.n**3 + 2.0 * s.n**2 * s.t + s.n_alphas * each
+    products = sum(2.0 * a * te * s.t for a, te in zip(s.absents, s.tests, strict=True))
+    folds = s.n_alphas * (_left_out_flops(s) + products) + _grid_flops(s, sum(s.absents), s.n)
+    return _around_kernel(s) + 22.0 * s.n**3 + 2.0 * s.n**2 * s.t + folds
 
 
 FLOPS = {"primal": primal_flops, "dual": dual_flops, "factored": dual_flops, "eigen": eigen_flops}
 
 
 def _estimated_time(path: str, s: Sizes) -> float:
-    """Work in units of a float32 product: float64 factorisations are several times slower."""
+    """Work in units of a float32 product: float64 and decompositions are slower, on a GPU by far.
+
+    Of the grid a fourth is combined on the dual paths.
+    """
+
+    def eigh(m: int) -> float:
+        return (4000.0 if s.gpu else 5.0) * m**3 + 1.5e4 * m**2
+
+    calls = 5e9 + 2e6 * s.n_folds * s.n_alphas
     if path == "primal":
-        return primal_flops(s) + 60.0 * (s.n_folds + 1) * s.p**3
+        return 1.1 * primal_flops(s) + (s.n_folds + 1) * eigh(s.p)
     if path == "eigen":
-        # products with the few rows of many small folds are slow, and so are the calls
-        small = 0.0 if max(s.absents) == 1 else 5e7 * s.n_folds * s.n_alphas / 10
-        return eigen_flops(s) + 60.0 * s.n**3 + small
-    return dual_flops(s) + s.n_alphas * (4.0 * s.n**3 + 2e6 * s.n_folds)
+        # few folds of many rows make short work of R Y; each has inverses in float64
+        return eigen_flops(s) + eigh(s.n) + 0.75 * s.n_alphas * 1.5 * _left_out_flops(s) + calls
+    saved = 0.25 * (dual_flops(s) - _around_kernel(s))
+    return dual_flops(s) - saved + 0.75 * s.n_alphas * 2.5 * _inverse_flops(s) + 2 * calls
 
 
 def choose_path(solver: str, s: Sizes) -> str:
@@ -147,7 +173,7 @@ def choose_path(solver: str, s: Sizes) -> str:
 
 def _block_width(path: str, s: Sizes) -> int:
     rows = max(min(te, s.p) if path == "primal" else te for te in s.tests)
-    per_target = s.itemsize * max(rows * (s.n_alphas if path != "eigen" else 1), s.n)
+    per_target = s.itemsize * max(rows * (s.n_alphas if path in ("dual", "factored") else 1), s.n)
     width = max(64, min(4096, _BUFFER // per_target // 64 * 64))
     return min(width, -(-s.t // PAD) * PAD)
 
@@ -160,7 +186,15 @@ def _factor_bytes(path: str, s: Sizes) -> int:
         building = 8 * (6 * s.p**2 + 3 * max(s.tests) * s.p) + s.itemsize * max(s.absents) * s.p
         return basis + 8 * 2 * s.p**2 + building
     square = 8 * s.n**2
-    return square * (4 if path != "eigen" else 5) + 2**25 + 8 * max(2 * a * s.n for a in s.absents)
+    if path == "eigen":
+        return 6 * square + s.itemsize * s.n**2 + 8 * 6 * max(max(s.absents), 512) * s.n
+    return 4 * square + 2**25 + 8 * max(2 * a * s.n for a in s.absents)
+
+
+def _segment_bytes(s: Sizes, rows: int, columns: int, more: int = 0) -> int:
+    """What is made of `rows` by `columns` and a few targets on the way to their scores."""
+    per_target = s.itemsize * ((_MOMENTS + s.n_alphas) * rows + more)
+    return max(CACHED, 64 * per_target) + s.itemsize * min(s.n_alphas, _PRODUCTS + 2) * rows * columns
 
 
 def _block_bytes(path: str, s: Sizes, width: int, penalties: int) -> int:
@@ -169,21 +203,25 @@ def _block_bytes(path: str, s: Sizes, width: int, penalties: int) -> int:
     if path == "primal":
         rows = max(min(te, s.p) for te in s.tests)
         cross = (s.n_folds + 4) * s.p * width
-        scored = penalties * rows * (s.p + width) + 3 * rows * width
         copies = max(s.absents) * (s.p + width)
-        return s.itemsize * (read + cross + scored + copies)
+        return s.itemsize * (read + cross + 3 * rows * width + copies) + _segment_bytes(s, rows, s.p)
     test, train = max(s.tests), max(s.trains)
-    if path == "eigen":
-        return s.itemsize * (read + 3 * s.n * width + 4 * test * width) + 8 * max(s.absents) * (s.n + width)
     weights = s.p * width if s.linear else 0
+    if path == "eigen":
+        rows = max(max(s.absents), 512)
+        segments = _segment_bytes(s, rows, s.n, 2 * s.n_alphas * rows)
+        return s.itemsize * (read + 3 * s.n * width + 2 * test * width + weights) + segments
     return s.itemsize * (read + train * width + (penalties + 3) * test * width + weights)
 
 
 def _pass_bytes(path: str, s: Sizes, penalties: int) -> int:
     """Matrices that all blocks share while some penalties are scored, or refitted."""
-    if path in ("primal", "eigen"):
+    if path == "primal":
         return 0
     stacks = sum(te * tr for te, tr in zip(s.tests, s.trains, strict=True))
+    if path == "eigen":
+        inverses = sum(te * ab for te, ab in zip(s.tests, s.absents, strict=True))
+        return s.itemsize * (penalties * inverses + min(penalties, KEPT) * stacks)
     return penalties * max(s.itemsize * stacks, s.itemsize * s.n**2)
 
 

@@ -34,16 +34,28 @@ def fold_scorer(
     callable of predictions (..., n_test, t), which it may overwrite -> (..., t), NaN for
     flat targets (not for the squared error)
     """
-    n = observed.shape[0]
+    if scoring == "pearson":
+        return _correlator(observed, flat)
+    scorer = residual_scorer(scoring, observed, flat=flat)
+    return lambda predicted: scorer(torch.sub(observed, predicted, out=predicted))
+
+
+def residual_scorer(
+    scoring: str, observed: torch.Tensor, *, flat: torch.Tensor | None = None
+) -> ScorePredictions:
+    """As `fold_scorer`, of the residuals (..., n_test, t): observed less predicted."""
+    if scoring == "pearson":
+        correlate = _correlator(observed, flat)
+        return lambda residuals: correlate(torch.sub(observed, residuals, out=residuals))
     if scoring == "neg_mean_squared_error":
-        return lambda predicted: -_squares(predicted.sub_(observed)) / n
-    flat = metrics.is_constant(observed) if flat is None else flat
+        return lambda residuals: -_squares(residuals) / len(observed)
+    total = _totals(observed - observed.mean(0), observed, flat)
+    return lambda residuals: 1 - _squares(residuals) / total
+
+
+def _correlator(observed: torch.Tensor, flat: torch.Tensor | None) -> ScorePredictions:
     centred = observed - observed.mean(0)
-    total = _squares(centred)
-    flat = flat | (total == 0)
-    total = torch.where(flat, torch.full_like(total, float("nan")), total)
-    if scoring == "r2":
-        return lambda predicted: 1 - _squares(predicted.sub_(observed)) / total
+    total = _totals(centred, observed, flat)
 
     def correlate(predicted: torch.Tensor) -> torch.Tensor:
         predicted.sub_(predicted.mean(-2, keepdim=True))
@@ -51,6 +63,13 @@ def fold_scorer(
         return correlation(covariance, _squares(predicted), total)
 
     return correlate
+
+
+def _totals(centred: torch.Tensor, observed: torch.Tensor, flat: torch.Tensor | None) -> torch.Tensor:
+    """Sums of squares about the mean, (t,); NaN for targets that are constant."""
+    flat = metrics.is_constant(observed) if flat is None else flat
+    total = _squares(centred)
+    return torch.where(flat | (total == 0), torch.full_like(total, float("nan")), total)
 
 
 def _squares(values: torch.Tensor) -> torch.Tensor:
@@ -103,6 +122,12 @@ class MeanOverFolds:
         known = torch.isfinite(scores)
         self.total[where] += torch.where(known, scores, torch.zeros_like(scores))
         self.count[where] += known
+
+    def add_each(self, scores: torch.Tensor, where: Any = ...) -> None:
+        """Take the scores of several folds, along the first axis."""
+        known = torch.isfinite(scores)
+        self.total[where] += torch.where(known, scores, torch.zeros_like(scores)).sum(0, dtype=torch.float64)
+        self.count[where] += known.sum(0)
 
     def mean(self) -> torch.Tensor:
         """Mean over folds, float64."""

@@ -202,11 +202,11 @@ def test_a_device_without_memory_halves_the_block(solver, path, monkeypatch, cap
     expected = RidgeCV(ALPHAS, solver=solver).fit(X, Y)
     score, widths = path.score, []
 
-    def cramped(self, number, block, which, columns=None):
+    def cramped(self, number, block, columns=None):
         widths.append(block.values.shape[1])
         if block.values.shape[1] > 40:
             raise torch.OutOfMemoryError("no memory on the device")
-        return score(self, number, block, which, columns)
+        return score(self, number, block, columns)
 
     monkeypatch.setattr(path, "score", cramped)
     with caplog.at_level(logging.WARNING, logger="brainalign"):
@@ -225,10 +225,10 @@ def test_the_audit_counts_once_after_a_halved_block(monkeypatch):
     expected = RidgeCV(ALPHAS, alpha_search="adaptive", solver="primal").fit(X, Y).search_audit_
     score = GramPath.score
 
-    def cramped(self, number, block, which, columns=None):
+    def cramped(self, number, block, columns=None):
         if block.values.shape[1] > 64 and number == 3:
             raise torch.OutOfMemoryError
-        return score(self, number, block, which, columns)
+        return score(self, number, block, columns)
 
     monkeypatch.setattr(GramPath, "score", cramped)
     found = RidgeCV(ALPHAS, alpha_search="adaptive", solver="primal").fit(X, Y).search_audit_

@@ -1,0 +1,314 @@
+"""Dual form by one eigendecomposition of the kernel; errors of the rows left out.
+
+With R = alpha (K + alpha I)^-1 on the space orthogonal to the intercept, the errors of a
+refit without the rows F are ``(R_FF)^-1 (R Y)_F`` (Liland, Skogholt & Indahl 2022,
+arXiv:2211.15128). R Y of all penalties comes from few products in each stretch of the
+spectrum; the responses are multiplied with the eigenvectors once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import torch
+
+from brainalign._linalg import eigh_psd, gram
+from brainalign.regression._folds import Fold
+from brainalign.regression._kernel_folds import KernelFolds, spd_inverse
+from brainalign.regression._penalties import COMBINED_ADAPTIVE, LEFT_OUT, combine_penalties
+from brainalign.regression._scoring import MeanOverFolds, fold_scorer, residual_scorer
+from brainalign.regression._segments import Segments, chunk_width, segment_spectrum
+from brainalign.regression._sources import Block
+
+# rounding of R Y may grow by this factor in the errors of a row; penalties above go as matrices
+_AMPLIFIED = {torch.float64: 1e6, torch.float32: 300.0}
+# a correlation needs the digits of predictions, which are errors less responses: at larger
+# ratios of penalty to largest eigenvalue they have lost them
+_FAR = {torch.float64: 1e5, torch.float32: 10.0}
+# below this ratio float32 loses too much in the inverses
+_SAFE_RATIO = 1e-3
+# rows of small folds that go together
+_TOGETHER = 512
+# matrices of so many penalties are kept for all blocks; those of more are made for each
+KEPT = 10
+# of the functions of an adaptive search
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive folds of equal size: their numbers and absent rows, and how many each tests and lacks."""
+
+    numbers: list[int]
+    rows: torch.Tensor
+    n_test: int
+    n_absent: int
+
+
+class EigenPath:
+    """Dual form by one eigendecomposition of the kernel.
+
+    Penalties are computed in three ways: those of `near` from R Y and the inverse of R_FF,
+    those of `hard`, where that would lose digits, by matrices of their own, and the others
+    as combinations of these.
+    """
+
+    refits_blocks = True
+
+    def __init__(self, kernel: KernelFolds, scoring: str) -> None:
+        self.kernel, self.scoring = kernel, scoring
+        self.folds = kernel.folds
+        matrix = kernel.kernel
+        if kernel.axis is not None:
+            # far above all others, the intercept direction is the last eigenvector
+            matrix = matrix.addr(kernel.axis, kernel.axis, alpha=2 * kernel.largest + 1)
+        values, vectors = eigh_psd(matrix)
+        if kernel.axis is not None:
+            values, vectors = values[:-1], vectors[:, :-1]
+        self.eigenvalues, self.vectors = values, vectors
+        self.left = vectors.to(kernel.dtype)
+        self.groups = list(_groups(self.folds))
+        self.alphas: list[float] = []
+        self.n_computed = 0
+        self.segments: Segments | None = None
+        self.opened: tuple[Block, torch.Tensor, torch.Tensor] | None = None
+        self.audited: EigenPath | None = None
+
+    def prepare(self, alphas: Sequence[float], *, adaptive: bool = False) -> None:
+        """Inverses of R_FF for every fold and computed penalty, and how the others are combined."""
+        size, dtype = self.kernel.size, self.left.dtype
+        lowest = self.eigenvalues[int(LEFT_OUT * len(self.eigenvalues)) if adaptive else 0]
+        mixture = combine_penalties(
+            alphas,
+            float(lowest) * size,
+            1.25 * self.kernel.largest * size,
+            self.left.device,
+            dtype=dtype,
+            tolerance=COMBINED_ADAPTIVE if adaptive else None,
+        )
+        self.alphas, self.audited = list(alphas), None
+        nodes = list(range(len(alphas))) if mixture is None else mixture.nodes
+        self._prepare_nodes(nodes, _TOLERANCE if adaptive and dtype == torch.float32 else None)
+        self.order = [*self.near, *self.hard]
+        self.weights: torch.Tensor | None = None
+        if mixture is not None:
+            self.order += mixture.combined
+            mixture = mixture.scaled([self._unit(alpha) for alpha in alphas])
+            columns = [mixture.nodes.index(node) for node in self.order[: len(nodes)]]
+            weights = mixture.weights[mixture.combined][:, columns]
+            if self.scoring != "pearson":
+                # predictions are combined; their errors hold the responses once
+                weights = torch.hstack([weights, 1 - weights.sum(1, keepdim=True)])
+            self.weights = weights.to(dtype)
+
+    def _prepare_nodes(self, nodes: list[int], tolerance: float | None) -> None:
+        self.n_computed = len(nodes)
+        shifts = [self.alphas[node] / self.kernel.size for node in nodes]
+        near = [place for place, shift in enumerate(shifts) if not self._far(shift)]
+        stacks = [
+            self.left.new_empty(len(near), len(group.numbers), group.n_test, group.n_absent)
+            for group in self.groups
+        ]
+        kept = []
+        for row, place in enumerate(near):
+            parts = zip(self.groups, stacks, strict=True)
+            if all(self._invert(group, shifts[place], stack[row]) for group, stack in parts):
+                kept.append(row)
+        self.inverses = stacks if len(kept) == len(near) else [stack[kept] for stack in stacks]
+        near = [near[row] for row in kept]
+        self.near = [nodes[place] for place in near]
+        self.hard = [node for node in nodes if node not in set(self.near)]
+        self.segments = None
+        if near:
+            curves = torch.stack([shifts[place] / (self.eigenvalues + shifts[place]) for place in near])
+            self.segments = segment_spectrum(curves, self.left.dtype, tolerance)
+        kept_hard = [self.alphas[node] for node in self.hard[:KEPT]]
+        self.operators = [
+            self.left.new_empty(len(kept_hard), len(fold.test), len(fold.train)) for fold in self.folds
+        ]
+        for row, alpha in enumerate(kept_hard):
+            for stack, operator in zip(self.operators, self.kernel.centred_operators(alpha), strict=True):
+                stack[row] = operator * self._unit(alpha)
+
+    def _operators(self, number: int) -> torch.Tensor:
+        """Matrices of one fold for the penalties of `hard`, (n_hard, n_test, n_train)."""
+        stack = self.operators[number]
+        alphas = [self.alphas[node] for node in self.hard[KEPT:]]
+        more = [self.kernel.factored_operator(a, self.folds[number]) * self._unit(a) for a in alphas]
+        return torch.cat([stack, torch.stack(more).to(stack)]) if more else stack
+
+    def _far(self, shift: float) -> bool:
+        return self.scoring == "pearson" and shift > _FAR[self.left.dtype] * self.kernel.largest
+
+    def _unit(self, alpha: float) -> float:
+        """What predictions are multiplied with: a correlation does not see their size, float32 does."""
+        shift = alpha / self.kernel.size
+        return self.kernel.largest + shift if self._far(shift) else 1.0
+
+    def _invert(self, group: Group, shift: float, out: torch.Tensor) -> bool:
+        """Put (R_FF)^-1 of every fold into `out` (f, n_test, n_absent); whether rounding stays small."""
+        single = shift > _SAFE_RATIO * self.kernel.largest
+        vectors = self.left if single else self.vectors
+        curve = (shift / (self.eigenvalues + shift)).to(vectors.dtype)
+        rows = vectors[group.rows].view(len(group.numbers), group.n_absent, -1)
+        left = rows * curve.sqrt()
+        if len(left) > 1:
+            inside = left @ left.transpose(1, 2)
+        else:
+            inside = left.new_zeros(1, group.n_absent, group.n_absent)
+            gram(left[0], inside[0])
+        inverse = torch.stack([spd_inverse(one) for one in inside]) if group.n_absent > 1 else 1 / inside
+        growth = inverse.square() @ (rows.square() @ curve.square())[..., None]
+        for place, number in enumerate(group.numbers):
+            fold = self.folds[number]
+            root = self.kernel.root[fold.test, None].to(inverse.dtype)
+            out[place] = inverse[place, fold.where] / root
+        return bool(growth.max() < _AMPLIFIED[self.left.dtype] ** 2)
+
+    def _open(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """The targets in the basis of the eigenvectors, (m, w), and their weighted sum (w,); once a block."""
+        if self.opened is None or self.opened[0] is not block:
+            root = self.kernel.root.to(block.values.dtype)
+            projected = self.left.T @ (block.values * root[:, None])
+            self.opened = (block, projected, root.square() @ block.values)
+        return self.opened[1], self.opened[2]
+
+    def forget(self) -> None:
+        self.opened = None
+
+    def score_all(self, block: Block) -> torch.Tensor:
+        """Mean scores over folds of all prepared penalties, (n_alphas, w) float64."""
+        mean = MeanOverFolds((len(self.alphas), block.values.shape[1]), block.values.device)
+        for group, inverses in zip(self.groups, self.inverses, strict=True):
+            for part, scores in self._group_scores(group, inverses, block, None):
+                mean.add_each(scores, (slice(None), part))
+        return mean.mean()
+
+    def score(self, number: int, block: Block, columns: torch.Tensor | None = None) -> torch.Tensor:
+        place = next(i for i, group in enumerate(self.groups) if number in group.numbers)
+        group, fold = self.groups[place], self.folds[number]
+        row = group.numbers.index(number)
+        alone = Group([number], fold.absent, group.n_test, group.n_absent)
+        inverses = self.inverses[place][:, row : row + 1]
+        return torch.cat([one[0] for _, one in self._group_scores(alone, inverses, block, columns)], 1)
+
+    def audit(self, number: int, block: Block, columns: torch.Tensor) -> torch.Tensor:
+        if self.audited is None:
+            self.audited = copy(self)
+            self.audited.folds, self.audited.opened = [self.folds[number]], None
+            self.audited.groups = list(_groups(self.audited.folds))
+            self.audited.kernel = self.kernel.with_folds(self.audited.folds)
+            self.audited.prepare(self.alphas)
+        self.audited.opened = (block, *self._open(block))
+        return self.audited.score(0, block, columns)
+
+    def _group_scores(
+        self, group: Group, inverses: torch.Tensor, block: Block, columns: torch.Tensor | None
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Ranges of targets and their scores, (n_folds, n_alphas, w), for the folds of a group."""
+        values, (projected, total) = block.values, self._open(block)
+        flat = [block.flat(self.folds[number].test) for number in group.numbers]
+        if columns is not None:
+            values, projected, total = values[:, columns], projected[:, columns], total[columns]
+            flat = [one[columns] for one in flat]
+        n_folds, q = len(group.numbers), len(self.near) + len(self.hard)
+        anchored = bool(self.hard) or self.weights is not None or self.scoring == "pearson"
+        n_rows = q + anchored + (0 if self.weights is None else len(self.weights))
+        predicting = self.scoring == "pearson"
+        scorer_of = fold_scorer if predicting else residual_scorer
+        # the rows of `room`: nodes, responses less the mean of the training rows, combinations
+        found = [*range(q), *range(q + anchored, n_rows)]
+        take = [found[self.order.index(alpha)] for alpha in range(len(self.alphas))]
+        cells = n_folds * group.n_test
+        stacks = [] if self.segments is None else self.segments.stacks(self.left[group.rows])
+        width = chunk_width(self.segments, len(group.rows), projected, more=n_rows * cells)
+        moments = None if self.segments is None else self.segments.room(len(group.rows), width, projected)
+        room = projected.new_empty(n_rows * cells * width)
+        operators = [self._operators(number) for number in group.numbers] if self.hard else []
+        for start in range(0, projected.shape[1], width):
+            part = slice(start, min(start + width, projected.shape[1]))
+            w = part.stop - part.start
+            rows = room[: n_rows * cells * w].view(n_rows, n_folds, group.n_test, w)
+            if self.segments is not None and moments is not None:
+                applied = self.segments.apply(stacks, projected[:, part], moments)
+                torch.bmm(
+                    inverses.flatten(0, 1),
+                    applied.view(-1, group.n_absent, w),
+                    out=rows[: len(self.near)].view(-1, group.n_test, w),
+                )
+            if anchored:
+                self._anchor(group, operators, values[:, part], total[part], rows[: q + 1])
+            if self.weights is not None:
+                known = rows[: q + 1 - predicting].flatten(1)
+                torch.mm(self.weights, known, out=rows[q + 1 :].view(len(self.weights), -1))
+            if self.scoring == "neg_mean_squared_error":
+                scores = -rows.square_().mean(2).transpose(0, 1)
+            else:
+                tests = [values[self.folds[number].test, part] for number in group.numbers]
+                scorers = (
+                    scorer_of(self.scoring, test, flat=alike[part])
+                    for test, alike in zip(tests, flat, strict=True)
+                )
+                scores = torch.stack([scorer(rows[:, place]) for place, scorer in enumerate(scorers)])
+            yield part, scores[:, take]
+
+    def _anchor(
+        self,
+        group: Group,
+        operators: list[torch.Tensor],
+        values: torch.Tensor,
+        total: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> None:
+        """Fill in the responses less the mean of the training rows, and all that is made of them.
+
+        `rows` (q + 1, n_folds, n_test, w) hold the errors of `near`; for a correlation they become
+        predictions. The rows of `hard` follow, and last the responses.
+        """
+        near, predicting = len(self.near), self.scoring == "pearson"
+        weights = self.kernel.root.square().to(values.dtype)
+        for place, number in enumerate(group.numbers):
+            fold = self.folds[number]
+            observed = values[fold.test]
+            if self.kernel.axis is not None:
+                seen = total - weights[fold.absent] @ values[fold.absent]
+                observed = observed - seen / weights[fold.train].sum()
+            rows[-1, place] = observed
+            if predicting:
+                torch.sub(observed, rows[:near, place], out=rows[:near, place])
+            if self.hard:
+                predicted = (operators[place].flatten(0, 1) @ values[fold.train]).view(
+                    len(self.hard), *observed.shape
+                )
+                rows[near:-1, place] = predicted if predicting else observed - predicted
+
+    def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
+        shift = (alphas / self.kernel.size).to(torch.float64)
+        projected, _ = self._open(block)
+        shrunk = projected / (self.eigenvalues[:, None] + shift).to(projected.dtype)
+        out: torch.Tensor = self.left @ shrunk
+        out = out * (self.kernel.root / self.kernel.size).to(out.dtype)[:, None]
+        return out.to(block.values.dtype)
+
+
+def _groups(folds: Sequence[Fold]) -> Iterator[Group]:
+    """Consecutive folds of as many rows, as many at a time as together have few."""
+    numbers: list[int] = []
+    for number, fold in enumerate(folds):
+        size = (len(fold.test), len(fold.absent))
+        if numbers:
+            first = folds[numbers[0]]
+            same = size == (len(first.test), len(first.absent))
+            if not same or (len(numbers) + 1) * size[1] > _TOGETHER:
+                yield _group(folds, numbers)
+                numbers = []
+        numbers.append(number)
+    yield _group(folds, numbers)
+
+
+def _group(folds: Sequence[Fold], numbers: list[int]) -> Group:
+    first = folds[numbers[0]]
+    rows = torch.cat([folds[number].absent for number in numbers])
+    return Group(numbers, rows, len(first.test), len(first.absent))
