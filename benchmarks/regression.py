@@ -148,17 +148,21 @@ def run_ridge(case: Case, sides: list[Side], pairs: int, rate: float, tables: Ta
         best = fastest(found)
         assert best is not None
         add_memory(case, found, best, in_child(Side("brainalign", "RidgeCV")), (X, Y), tables)
+    peer_seconds = {}
     for grid in case.grids:
         count = pairs if grid == SPECTRUM else max(1, pairs - 2)
-        add_ridge(case, grid, best, found, (X, Y), count, rate, tables)
+        peer_seconds[grid] = add_ridge(case, grid, best, found, (X, Y), count, rate, tables)
     if case.adaptive:
-        add_adaptive(case, (X, Y), pairs, tables)
+        add_adaptive(case, (X, Y), pairs, peer_seconds, tables)
     for package in case.others:
         add_other(case, package, (X, Y), tables)
 
 
-def add_ridge(case, grid, best, found, arrays, pairs, rate, tables) -> None:
-    """One row: our exact grid against the peer's best setting, and its other batches from the screening."""
+def add_ridge(case, grid, best, found, arrays, pairs, rate, tables) -> float:
+    """One row: our exact grid against the peer's best setting, and its other batches from the screening.
+
+    Returns the median seconds of the peer.
+    """
     X, Y = arrays
     ours, peer = Side("brainalign", "RidgeCV", grid=grid), replace(best, grid=grid)
     measured = paired(ours, peer, X, Y, pairs)
@@ -179,6 +183,7 @@ def add_ridge(case, grid, best, found, arrays, pairs, rate, tables) -> None:
             reached(ours, X, Y, seconds, rate),
         ],
     )
+    return statistics.median(measured.peer)
 
 
 def other_batches(best: Side, found: dict[Side, Child], seconds: float) -> str:
@@ -222,8 +227,8 @@ def megabytes(count: int | None) -> str:
     return "" if count is None else f"{count / 2**20:.0f} MiB"
 
 
-def add_adaptive(case, arrays, pairs, tables) -> None:
-    """One row: the adaptive search of penalties against our own exact grid."""
+def add_adaptive(case, arrays, pairs, peer_seconds, tables) -> None:
+    """One row: the adaptive search of penalties against our own exact grid, and the peer's time over it."""
     X, Y = arrays
     for grid in case.grids:
         adaptive = Side("brainalign", "RidgeCV", settings="adaptive", grid=grid)
@@ -236,6 +241,7 @@ def add_adaptive(case, arrays, pairs, tables) -> None:
                 f"{statistics.median(measured.ours):.2f} s",
                 f"{statistics.median(measured.peer):.2f} s",
                 measured.ratio(),
+                f"{peer_seconds[grid] / statistics.median(measured.ours):.2f} x",
                 f"{100 * equal_share(measured.our_answer, measured.peer_answer):.2f} %",
             ],
         )

@@ -22,6 +22,7 @@ from brainalign.regression._banded_factor import (
     lifted_cholesky,
 )
 from brainalign.regression._folds import Fold
+from brainalign.regression._kernel_folds import inverse_in_halves
 
 _BLOCK_BYTES = 1 << 28
 
@@ -73,7 +74,7 @@ class DualKernel:
         return largest_eigenvalue(self.total)
 
     def fit(self, alpha: float) -> DualFit:
-        """Factorise for one penalty: n^3 / 3."""
+        """One penalty; factored when it is asked for."""
         return DualFit(self, alpha)
 
 
@@ -83,10 +84,10 @@ class DualFit:
     def __init__(self, kernel: DualKernel, alpha: float) -> None:
         self.kernel, self.bands, self.alpha = kernel, kernel.bands, alpha
         single = alpha >= FLOAT32_PENALTY * kernel.largest and kernel.total.dtype == torch.float32
-        self.factor = self._factor(torch.float32 if single else torch.float64)
+        self.dtype = torch.float32 if single else torch.float64
 
-    def _factor(self, dtype: torch.dtype) -> torch.Tensor:
-        """Cholesky factor of kernel + alpha I, and the intercept made an eigenvector of its own.
+    def _system(self, dtype: torch.dtype) -> torch.Tensor:
+        """Kernel + alpha I, and the intercept made an eigenvector of its own.
 
         Centred kernels have eigenvalue 0 in the direction of the intercept. Its 1/alpha would
         later be subtracted from numbers of the same size, and small penalties would lose digits.
@@ -95,12 +96,18 @@ class DualFit:
         system.diagonal().add_(self.alpha)
         if self.bands.intercept:
             direction = self.direction.to(dtype)
-            system += torch.outer(direction * system.diagonal().mean(), direction)
-        if dtype == torch.float32:
+            system.addr_(direction * system.diagonal().mean(), direction)
+        return system
+
+    @cached_property
+    def factor(self) -> torch.Tensor:
+        """Cholesky factor of the system, in float64 where rounding of float32 made it indefinite."""
+        if self.dtype == torch.float32:
             factor: torch.Tensor
-            factor, failed = torch.linalg.cholesky_ex(system)
-            return self._factor(torch.float64) if failed else factor
-        return lifted_cholesky(system)
+            factor, failed = torch.linalg.cholesky_ex(self._system(torch.float32))
+            if not failed:
+                return factor
+        return lifted_cholesky(self._system(torch.float64))
 
     @property
     def direction(self) -> torch.Tensor:
@@ -110,8 +117,9 @@ class DualFit:
 
     @cached_property
     def inverse(self) -> torch.Tensor:
-        """M (n, n) in the dtype of the responses; 2 n^3 / 3."""
-        inverse = torch.cholesky_inverse(self.factor)
+        """M (n, n) in the dtype of the responses; n^3."""
+        found = inverse_in_halves(self._system(self.dtype))
+        inverse = torch.cholesky_inverse(self.factor) if found is None else found
         if self.bands.intercept:
             line = inverse @ self.direction.to(inverse.dtype)
             inverse -= torch.outer(line / (self.direction.to(line.dtype) @ line), line)
@@ -158,7 +166,7 @@ class DualFit:
         rows = self._rows(fold.absent)
         out = torch.empty(len(columns), dtype=torch.float64, device=columns.device)
         block = block_inverse(rows[:, fold.absent])
-        for part in _parts(len(columns), len(self.factor) * bands.Y.element_size()):
+        for part in _parts(len(columns), len(self.bands.root) * bands.Y.element_size()):
             absent = block @ (rows @ bands.Y[:, columns[part]])
             error = absent[fold.where] / bands.root[fold.test, None].to(absent.dtype)
             out[part] = bands.held_out.score(number, error, columns[part]).double()
@@ -170,7 +178,7 @@ class DualFit:
         Cost: 2 n^2 t (2 + (n_bands - 1) n_folds).
         """
         out = torch.empty(self.bands.n_bands, len(columns), dtype=torch.float64, device=columns.device)
-        per_column = 3 * len(self.bands.folds) * len(self.factor) * self.bands.Y.element_size()
+        per_column = 3 * len(self.bands.folds) * len(self.bands.root) * self.bands.Y.element_size()
         for part in _parts(len(columns), per_column):
             out[:, part] = self._gradient(columns[part])
         return out

@@ -29,6 +29,8 @@ _AMPLIFIED = {torch.float64: 1e6, torch.float32: 300.0}
 _FAR = {torch.float64: 1e5, torch.float32: 10.0}
 # below this ratio float32 loses too much in the inverses
 _SAFE_RATIO = 1e-3
+# terms of a combination may be so many times larger than a prediction
+_COMBINED_TERMS = 50.0
 # rows of small folds that go together
 _TOGETHER = 512
 # matrices of so many penalties are kept for all blocks; those of more are made for each
@@ -88,6 +90,10 @@ class EigenPath:
             dtype=dtype,
             tolerance=COMBINED_ADAPTIVE if adaptive else None,
         )
+        if mixture is not None:
+            # of predictions that are responses less errors, a large multiple has few digits
+            growth = mixture.weights.abs().sum(1)
+            mixture = mixture.computed(torch.nonzero(growth > _COMBINED_TERMS).flatten().tolist())
         self.alphas, self.audited = list(alphas), None
         nodes = list(range(len(alphas))) if mixture is None else mixture.nodes
         self._prepare_nodes(nodes, _TOLERANCE if adaptive and dtype == torch.float32 else None)
@@ -122,7 +128,7 @@ class EigenPath:
         self.hard = [node for node in nodes if node not in set(self.near)]
         self.segments = None
         if near:
-            curves = torch.stack([shifts[place] / (self.eigenvalues + shifts[place]) for place in near])
+            curves = torch.stack([self._residual(shifts[place]) for place in near])
             self.segments = segment_spectrum(curves, self.left.dtype, tolerance)
         kept_hard = [self.alphas[node] for node in self.hard[:KEPT]]
         self.operators = [
@@ -147,11 +153,15 @@ class EigenPath:
         shift = alpha / self.kernel.size
         return self.kernel.largest + shift if self._far(shift) else 1.0
 
+    def _residual(self, shift: float) -> torch.Tensor:
+        """Eigenvalues of R, (m,), in units of the largest: the unit cancels, and nothing overflows."""
+        return (self.eigenvalues[0] + shift) / (self.eigenvalues + shift)
+
     def _invert(self, group: Group, shift: float, out: torch.Tensor) -> bool:
         """Put (R_FF)^-1 of every fold into `out` (f, n_test, n_absent); whether rounding stays small."""
         single = shift > _SAFE_RATIO * self.kernel.largest
         vectors = self.left if single else self.vectors
-        curve = (shift / (self.eigenvalues + shift)).to(vectors.dtype)
+        curve = self._residual(shift).to(vectors.dtype)
         rows = vectors[group.rows].view(len(group.numbers), group.n_absent, -1)
         left = rows * curve.sqrt()
         if len(left) > 1:

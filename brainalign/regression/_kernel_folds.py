@@ -263,22 +263,22 @@ def spd_inverse(matrix: torch.Tensor) -> torch.Tensor:
     In halves down to `_WHOLE` rows, by the Schur complement: a third more operations than one
     factor takes, but as products, which run at several times the rate.
     """
-    inverse = _inverse_in_halves(matrix)
+    inverse = inverse_in_halves(matrix)
     return torch.cholesky_inverse(cholesky(matrix)) if inverse is None else inverse
 
 
-def _inverse_in_halves(matrix: torch.Tensor) -> torch.Tensor | None:
+def inverse_in_halves(matrix: torch.Tensor) -> torch.Tensor | None:
     """The inverse, or None where rounding has made a part of it indefinite."""
     n = len(matrix)
     if n <= _WHOLE:
         factor, failed = torch.linalg.cholesky_ex(matrix)
         return None if bool(failed.any()) else torch.cholesky_inverse(factor)
     half = n // 2
-    first = _inverse_in_halves(matrix[:half, :half])
+    first = inverse_in_halves(matrix[:half, :half])
     if first is None:
         return None
     solved = first @ matrix[:half, half:]
-    second = _inverse_in_halves(matrix[half:, half:].addmm(matrix[half:, :half], solved, alpha=-1))
+    second = inverse_in_halves(matrix[half:, half:].addmm(matrix[half:, :half], solved, alpha=-1))
     if second is None:
         return None
     out = torch.empty_like(matrix)

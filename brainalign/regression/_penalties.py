@@ -76,6 +76,17 @@ class Mixture:
         found = {alpha: place for place, alpha in enumerate([*self.nodes, *self.combined])}
         return [found[alpha] for alpha in range(len(self.alphas))]
 
+    def computed(self, alphas: Sequence[int]) -> Mixture:
+        """The same with more penalties computed and not combined, given by their place in the grid."""
+        nodes = sorted({*self.nodes, *alphas})
+        weights = self.weights.new_zeros(len(self.alphas), len(nodes))
+        weights[:, [nodes.index(node) for node in self.nodes]] = self.weights
+        for alpha in alphas:
+            weights[alpha] = 0
+            weights[alpha, nodes.index(alpha)] = 1
+        combined = [alpha for alpha in self.combined if alpha not in set(alphas)]
+        return replace(self, nodes=nodes, weights=weights, combined=combined)
+
     def scaled(self, factors: Sequence[float]) -> Mixture:
         """The same for predictions multiplied by a factor per penalty, (n_alphas,)."""
         size = torch.as_tensor(factors, dtype=torch.float64, device=self.weights.device)
@@ -122,6 +133,7 @@ def combine_penalties(
             break  # large weights of opposite sign would magnify rounding
     else:
         return None
+    solved[np.abs(solved) < 1e-3 * tolerance] = 0  # of penalties far away, multiplied by their distance below
     weights = np.zeros((len(grid), count))
     weights[pivots[:count], np.arange(count)] = 1
     weights[pivots[count:]] = solved.T

@@ -191,10 +191,11 @@ def _factor_bytes(path: str, s: Sizes) -> int:
     return 4 * square + 2**25 + 8 * max(2 * a * s.n for a in s.absents)
 
 
-def _segment_bytes(s: Sizes, rows: int, columns: int, more: int = 0) -> int:
-    """What is made of `rows` by `columns` and a few targets on the way to their scores."""
+def _segment_bytes(s: Sizes, rows: int, columns: int, width: int, more: int = 0) -> int:
+    """What is made of `rows` by `columns` and a few targets (on a GPU a block) on the way to scores."""
     per_target = s.itemsize * ((_MOMENTS + s.n_alphas) * rows + more)
-    return max(CACHED, 64 * per_target) + s.itemsize * min(s.n_alphas, _PRODUCTS + 2) * rows * columns
+    made = width * per_target if s.gpu else max(CACHED, 64 * per_target)
+    return made + s.itemsize * min(s.n_alphas, _PRODUCTS + 2) * rows * columns
 
 
 def _block_bytes(path: str, s: Sizes, width: int, penalties: int) -> int:
@@ -204,12 +205,12 @@ def _block_bytes(path: str, s: Sizes, width: int, penalties: int) -> int:
         rows = max(min(te, s.p) for te in s.tests)
         cross = (s.n_folds + 4) * s.p * width
         copies = max(s.absents) * (s.p + width)
-        return s.itemsize * (read + cross + 3 * rows * width + copies) + _segment_bytes(s, rows, s.p)
+        return s.itemsize * (read + cross + 3 * rows * width + copies) + _segment_bytes(s, rows, s.p, width)
     test, train = max(s.tests), max(s.trains)
     weights = s.p * width if s.linear else 0
     if path == "eigen":
         rows = max(max(s.absents), 512)
-        segments = _segment_bytes(s, rows, s.n, 2 * s.n_alphas * rows)
+        segments = _segment_bytes(s, rows, s.n, width, 2 * s.n_alphas * rows)
         return s.itemsize * (read + 3 * s.n * width + 2 * test * width + weights) + segments
     return s.itemsize * (read + train * width + (penalties + 3) * test * width + weights)
 
