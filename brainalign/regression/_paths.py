@@ -19,10 +19,7 @@ from brainalign.regression._scoring import ScorePredictions, fold_scorer
 from brainalign.regression._sources import Block
 
 _SOLVED = 64  # columns that are solved together, a multiple of it
-
-
-# the estimate of the smallest eigenvalue is from above
-_LOW_MARGIN = 1.1
+_LOW_MARGIN = 1.1  # the estimate of the smallest eigenvalue is from above
 
 
 class Path(Protocol):
@@ -68,6 +65,8 @@ class KernelPath:
 
     def combination(self, alphas: Sequence[float], *, adaptive: bool = False) -> Mixture | None:
         """Which of the penalties are combined of others."""
+        if len(alphas) < 3:
+            return None  # and the smallest eigenvalue need not be known
         if adaptive not in self.low:
             lowest = self.kernel.lowest(LEFT_OUT if adaptive else 0.0)
             self.low[adaptive] = lowest / _LOW_MARGIN * self.kernel.size

@@ -205,6 +205,11 @@ def test_far_penalties_are_combined_and_near_ones_are_not():
     curve = np.geomspace(0.1, 10.0, 50)
     true = curve / (curve + np.asarray(far.alphas)[:, None])
     np.testing.assert_allclose(far.weights.numpy() @ true[far.nodes], true, rtol=1e-8)
+    more = far.computed(far.combined[:3])
+    assert more.nodes == sorted(far.nodes + far.combined[:3])
+    assert more.combined == far.combined[3:]
+    np.testing.assert_allclose(more.weights.numpy() @ true[more.nodes], true, rtol=1e-8)
+    np.testing.assert_array_equal(more.weights[more.nodes].numpy(), np.eye(len(more.nodes)))
     single = combine_penalties(far.alphas, 0.1, 10.0, torch.device("cpu"), dtype=torch.float32)
     assert single is not None
     assert len(single.nodes) < len(far.nodes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -286,3 +287,14 @@ def test_kernels_on_cuda_equal_the_cpu(kernel, cuda):
     expected = KernelRidgeCV(ALPHAS, kernel=kernel, gamma=0.01).fit(X, Y, sample_weight=counts)
     moved = KernelRidgeCV(ALPHAS, kernel=kernel, gamma=0.01, device=str(cuda)).fit(X, Y, sample_weight=counts)
     np.testing.assert_allclose(moved.predict(X), expected.predict(X), atol=1e-8)
+
+
+@pytest.mark.parametrize("path", ["primal", "eigen"])
+def test_a_plan_for_a_gpu_counts_the_whole_block(path):
+    """A CPU scores a few targets at a time, a GPU all of a block, and smaller budgets take smaller blocks."""
+    wide = sizes(n=3000, t=8000)
+    on_cpu = make_plan(path, wide, 2**36, whole_grid=False)
+    on_gpu = make_plan(path, replace(wide, gpu=True), 2**36, whole_grid=False)
+    assert on_gpu.peak_bytes > 1.2 * on_cpu.peak_bytes
+    tight = make_plan(path, replace(wide, gpu=True), int(0.9 * on_gpu.peak_bytes), whole_grid=False)
+    assert tight.block_targets < on_gpu.block_targets or tight.penalties_per_pass < 20
