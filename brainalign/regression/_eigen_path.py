@@ -16,7 +16,7 @@ import torch
 
 from brainalign._linalg import eigh_psd, gram
 from brainalign.regression._folds import Fold
-from brainalign.regression._kernel_folds import KernelFolds, spd_inverse
+from brainalign.regression._kernel_folds import KernelFolds, inverse_in_halves
 from brainalign.regression._penalties import COMBINED_ADAPTIVE, LEFT_OUT, combine_penalties
 from brainalign.regression._scoring import MeanOverFolds, fold_scorer, residual_scorer
 from brainalign.regression._segments import Segments, chunk_width, segment_spectrum
@@ -27,12 +27,10 @@ _AMPLIFIED = {torch.float64: 1e6, torch.float32: 300.0}
 # a correlation needs the digits of predictions, which are errors less responses: at larger
 # ratios of penalty to largest eigenvalue they have lost them
 _FAR = {torch.float64: 1e5, torch.float32: 10.0}
-# below this ratio float32 loses too much in the inverses
-_SAFE_RATIO = 1e-3
 # terms of a combination may be so many times larger than a prediction
 _COMBINED_TERMS = 50.0
 # rows of small folds that go together
-_TOGETHER = 512
+_TOGETHER = 256
 # matrices of so many penalties are kept for all blocks; those of more are made for each
 KEPT = 10
 # of the functions of an adaptive search
@@ -44,7 +42,7 @@ class Group:
     """Consecutive folds of equal size: their numbers and absent rows, and how many each tests and lacks."""
 
     numbers: list[int]
-    rows: torch.Tensor
+    rows: torch.Tensor | slice
     n_test: int
     n_absent: int
 
@@ -69,8 +67,7 @@ class EigenPath:
         values, vectors = eigh_psd(matrix)
         if kernel.axis is not None:
             values, vectors = values[:-1], vectors[:, :-1]
-        self.eigenvalues, self.vectors = values, vectors
-        self.left = vectors.to(kernel.dtype)
+        self.eigenvalues, self.left = values, vectors.to(kernel.dtype)
         self.groups = list(_groups(self.folds))
         self.alphas: list[float] = []
         self.n_computed = 0
@@ -159,22 +156,23 @@ class EigenPath:
 
     def _invert(self, group: Group, shift: float, out: torch.Tensor) -> bool:
         """Put (R_FF)^-1 of every fold into `out` (f, n_test, n_absent); whether rounding stays small."""
-        single = shift > _SAFE_RATIO * self.kernel.largest
-        vectors = self.left if single else self.vectors
-        curve = self._residual(shift).to(vectors.dtype)
-        rows = vectors[group.rows].view(len(group.numbers), group.n_absent, -1)
-        left = rows * curve.sqrt()
+        curve = self._residual(shift).to(self.left.dtype)
+        left = self.left[group.rows].view(len(group.numbers), group.n_absent, -1) * curve.sqrt()
         if len(left) > 1:
             inside = left @ left.transpose(1, 2)
         else:
             inside = left.new_zeros(1, group.n_absent, group.n_absent)
             gram(left[0], inside[0])
-        inverse = torch.stack([spd_inverse(one) for one in inside]) if group.n_absent > 1 else 1 / inside
-        growth = inverse.square() @ (rows.square() @ curve.square())[..., None]
+        found = [inverse_in_halves(one) for one in inside] if group.n_absent > 1 else [*(1 / inside)]
+        parts = [one for one in found if one is not None]
+        if len(parts) < len(found):
+            return False
+        inverse = torch.stack(parts)
+        growth = inverse.square() @ (left.square_() @ curve)[..., None]
         for place, number in enumerate(group.numbers):
             fold = self.folds[number]
             root = self.kernel.root[fold.test, None].to(inverse.dtype)
-            out[place] = inverse[place, fold.where] / root
+            torch.div(inverse[place, fold.where], root, out=out[place])
         return bool(growth.max() < _AMPLIFIED[self.left.dtype] ** 2)
 
     def _open(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
@@ -200,7 +198,7 @@ class EigenPath:
         place = next(i for i, group in enumerate(self.groups) if number in group.numbers)
         group, fold = self.groups[place], self.folds[number]
         row = group.numbers.index(number)
-        alone = Group([number], fold.absent, group.n_test, group.n_absent)
+        alone = Group([number], _as_slice(fold.absent), group.n_test, group.n_absent)
         inverses = self.inverses[place][:, row : row + 1]
         return torch.cat([one[0] for _, one in self._group_scores(alone, inverses, block, columns)], 1)
 
@@ -233,8 +231,9 @@ class EigenPath:
         take = [found[self.order.index(alpha)] for alpha in range(len(self.alphas))]
         cells = n_folds * group.n_test
         stacks = [] if self.segments is None else self.segments.stacks(self.left[group.rows])
-        width = chunk_width(self.segments, len(group.rows), projected, more=n_rows * cells)
-        moments = None if self.segments is None else self.segments.room(len(group.rows), width, projected)
+        absent = n_folds * group.n_absent
+        width = chunk_width(self.segments, absent, projected, more=n_rows * cells)
+        moments = None if self.segments is None else self.segments.room(absent, width, projected)
         room = projected.new_empty(n_rows * cells * width)
         operators = [self._operators(number) for number in group.numbers] if self.hard else []
         for start in range(0, projected.shape[1], width):
@@ -245,7 +244,7 @@ class EigenPath:
                 applied = self.segments.apply(stacks, projected[:, part], moments)
                 torch.bmm(
                     inverses.flatten(0, 1),
-                    applied.view(-1, group.n_absent, w),
+                    applied.reshape(-1, group.n_absent, w),
                     out=rows[: len(self.near)].view(-1, group.n_test, w),
                 )
             if anchored:
@@ -295,12 +294,11 @@ class EigenPath:
                 rows[near:-1, place] = predicted if predicting else observed - predicted
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
-        shift = (alphas / self.kernel.size).to(torch.float64)
         projected, _ = self._open(block)
-        shrunk = projected / (self.eigenvalues[:, None] + shift).to(projected.dtype)
-        out: torch.Tensor = self.left @ shrunk
-        out = out * (self.kernel.root / self.kernel.size).to(out.dtype)[:, None]
-        return out.to(block.values.dtype)
+        few, which = (alphas / self.kernel.size).to(torch.float64).unique(return_inverse=True)
+        shrink = (1 / (self.eigenvalues[:, None] + few)).to(projected.dtype)
+        out: torch.Tensor = self.left @ shrink[:, which].mul_(projected)
+        return out.mul_((self.kernel.root / self.kernel.size).to(out.dtype)[:, None])
 
 
 def _groups(folds: Sequence[Fold]) -> Iterator[Group]:
@@ -321,4 +319,11 @@ def _groups(folds: Sequence[Fold]) -> Iterator[Group]:
 def _group(folds: Sequence[Fold], numbers: list[int]) -> Group:
     first = folds[numbers[0]]
     rows = torch.cat([folds[number].absent for number in numbers])
-    return Group(numbers, rows, len(first.test), len(first.absent))
+    return Group(numbers, _as_slice(rows), len(first.test), len(first.absent))
+
+
+def _as_slice(rows: torch.Tensor) -> torch.Tensor | slice:
+    """Rows that follow each other as a slice, which copies nothing."""
+    start, stop = int(rows[0]), int(rows[0]) + len(rows)
+    follow = torch.equal(rows, torch.arange(start, stop, device=rows.device))
+    return slice(start, stop) if follow else rows

@@ -157,8 +157,8 @@ def _estimated_time(path: str, s: Sizes) -> float:
     if path == "primal":
         return 1.1 * primal_flops(s) + (s.n_folds + 1) * eigh(s.p)
     if path == "eigen":
-        # few folds of many rows make short work of R Y; each has inverses in float64
-        return eigen_flops(s) + eigh(s.n) + 0.75 * s.n_alphas * 1.5 * _left_out_flops(s) + calls
+        # small matrices run at a lower rate
+        return eigen_flops(s) + eigh(s.n) + 0.5 * s.n_alphas * _left_out_flops(s) + calls
     saved = 0.25 * (dual_flops(s) - _around_kernel(s))
     return dual_flops(s) - saved + 0.75 * s.n_alphas * 2.5 * _inverse_flops(s) + 2 * calls
 
