@@ -295,7 +295,7 @@ class EigenPath:
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         projected, _ = self._open(block)
-        few, which = (alphas / self.kernel.size).to(torch.float64).unique(return_inverse=True)
+        few, which = torch.unique((alphas / self.kernel.size).to(torch.float64), return_inverse=True)
         shrink = (1 / (self.eigenvalues[:, None] + few)).to(projected.dtype)
         out: torch.Tensor = self.left @ shrink[:, which].mul_(projected)
         return out.mul_((self.kernel.root / self.kernel.size).to(out.dtype)[:, None])
