@@ -152,7 +152,7 @@ class DualFit:
 
     def weights(self, columns: torch.Tensor) -> torch.Tensor:
         """Weights M Y of the fit to all rows, (n, t)."""
-        return self.inverse @ self.bands.Y[:, columns]
+        return self.inverse @ self.bands.Y.index_select(1, columns)
 
     def _errors(self, weights: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """For each fold the errors of the rows left out (weighted), and those of its test rows."""
@@ -167,7 +167,7 @@ class DualFit:
         out = torch.empty(len(columns), dtype=torch.float64, device=columns.device)
         block = block_inverse(rows[:, fold.absent])
         for part in _parts(len(columns), len(self.bands.root) * bands.Y.element_size()):
-            absent = block @ (rows @ bands.Y[:, columns[part]])
+            absent = block @ (rows @ bands.Y.index_select(1, columns[part]))
             error = absent[fold.where] / bands.root[fold.test, None].to(absent.dtype)
             out[part] = bands.held_out.score(number, error, columns[part]).double()
         return out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from brainalign.regression._kernel_folds import inverse_in_halves
+
 # below this share of the largest eigenvalue a penalty needs more digits than float32 has
 FLOAT32_PENALTY = 1e-4
 _POWER_STEPS = 12
@@ -38,7 +40,6 @@ def lifted_cholesky(system: torch.Tensor) -> torch.Tensor:
 def block_inverse(block: torch.Tensor) -> torch.Tensor:
     """Inverse of a symmetric positive definite block through float64 (singular: the pseudo-inverse)."""
     wide = block.double()
-    factor, failed = torch.linalg.cholesky_ex(wide)
-    inverse = torch.linalg.pinv(wide, hermitian=True) if failed else torch.cholesky_inverse(factor)
-    found: torch.Tensor = inverse.to(block.dtype)
-    return found
+    inverse = inverse_in_halves(wide)
+    found: torch.Tensor = torch.linalg.pinv(wide, hermitian=True) if inverse is None else inverse
+    return found.to(block.dtype)

@@ -11,7 +11,7 @@ import torch
 from brainalign.regression._banded_walk import Bands, Standing, Walk
 
 # a factorisation for a penalty that fewer units ask for costs more than it brings
-_FEWEST_SHARE = 0.03
+_FEWEST_SHARE = 0.05
 
 Step = Callable[[Callable[[], torch.Tensor]], torch.Tensor]
 """Returns what the function computes, or what it has computed before an interruption."""

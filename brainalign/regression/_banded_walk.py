@@ -13,6 +13,7 @@ _CACHE_BYTES = 1 << 29
 # scores that differ by less are equal
 _TIE = 1e-10
 _THINNING = 3
+_CLEARLY = 1e-3
 
 
 class Fit(Protocol):
@@ -144,11 +145,18 @@ class Walk:
             self._fits.clear()
 
     def thinned(self) -> None:
-        """Evaluate every third penalty for every unit, then uphill from the best."""
-        everyone = torch.arange(len(self.units), device=self.units.device)
+        """Evaluate every third penalty for every unit from the largest down, then uphill from the best.
+
+        The smallest are left out once two in a row were clearly worse than the best for everybody.
+        """
+        everyone, idle = torch.arange(len(self.units), device=self.units.device), 0
         for number in reversed(range(len(self.alphas))):
             if (len(self.alphas) - 1 - number) % _THINNING == 0 or number == 0:
                 self._evaluate(number, everyone)
+                worse = self.table[number] < self.lead - _CLEARLY * self.lead.abs().clamp_min(1)
+                idle = idle + 1 if bool(worse.all()) else 0
+                if idle == 2:
+                    break
         self.uphill(self.table.argmax(0))
 
     def uphill(self, place: torch.Tensor, fewest: int = 1) -> None:

@@ -24,7 +24,7 @@ _SAFE_RATIO = (1e-3, 1e2)
 # the smallest eigenvalue of every training kernel costs a factor of each
 _FEW_FOLDS = 10
 # matrices of more rows are inverted in halves
-_WHOLE = 512
+_WHOLE = 256
 # far above, the inverse of all rows is nothing but 1 / alpha: the training rows are factored
 _FAR = 1e8
 

@@ -114,6 +114,22 @@ def test_walk_ends_where_neighbours_are_worse():
         assert (len(curves.visited) == 44) == (path == "whole_grid")
 
 
+def test_thinned_walk_stops_only_below_everybody():
+    """Small penalties are left out once two in a row were clearly worse for all; a plateau is no slope."""
+    walk, _, curves = walked([9.0, 10.0], path="thinned")
+    assert walk.held.tolist() == [9, 10]
+    assert {number for number, _ in curves.visited} == {10, 9, 8, 7, 4}
+    walk, _, curves = walked([9.0, 1.0], path="thinned")
+    assert walk.held.tolist() == [9, 1]
+    table = torch.zeros(len(GRID), 2, dtype=torch.float64)
+    table[:4] = torch.tensor([[0.1, 0.5, 0.2, 0.1], [-1.0, -1.0, -0.5, -0.1]], dtype=torch.float64).T
+    curves = Curves(table)
+    standing = Standing.empty(curves, torch.arange(2), pooled=False)
+    walk = Walk(curves, torch.tensor([0.5, 0.5]), GRID, standing, standing.units)
+    walk.thinned()
+    assert walk.held.tolist() == [1, 10]
+
+
 def test_walk_leaves_out_what_few_ask_for():
     """A penalty that fewer units ask for than wanted is not evaluated; such units keep what they have."""
     walk, standing, curves = walked([5.0, 5.0, 9.0], start=[5.0, 5.0, 9.0], fewest=2)
