@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from scipy.linalg import eigh
+
+# rows from which another thread pool than that of torch pays
+_LARGE = 1200
 
 
 @contextmanager
@@ -55,9 +59,18 @@ def eigh_psd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     Cost 9 n^3 in time, 2 n^2 in memory.
     """
-    symmetric = (matrix + matrix.T) / 2
-    values, vectors = torch.linalg.eigh(symmetric)
+    values, vectors = _eigh((matrix + matrix.T) / 2)
     return values.clamp_min(0), vectors
+
+
+def _eigh(symmetric: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `torch.linalg.eigh`; large matrices of a CPU by the LAPACK of scipy, up to twice as fast there."""
+    large = symmetric.ndim == 2 and len(symmetric) >= _LARGE
+    if symmetric.device.type != "cpu" or not large or not bool(torch.isfinite(symmetric).all()):
+        return torch.linalg.eigh(symmetric)  # type: ignore[no-any-return]
+    # a symmetric matrix is its own transpose: in the order of Fortran nothing is copied
+    values, vectors = eigh(symmetric.numpy().T, driver="evd", overwrite_a=True, check_finite=False)
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def gram(rows: torch.Tensor, out: torch.Tensor, *, tiles: int = 4) -> None:

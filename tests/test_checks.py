@@ -133,6 +133,21 @@ def test_eigenvalues_of_a_singular_matrix() -> None:
     np.testing.assert_allclose((vectors * values) @ vectors.T, x @ x.T, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_matrices_keep_dtype_values_and_input(dtype: torch.dtype, monkeypatch) -> None:
+    """The way of large matrices gives ascending eigenvalues, rebuilds the matrix and leaves it alone."""
+    monkeypatch.setattr("brainalign._linalg._LARGE", 40)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((60, 30))).to(dtype)
+    matrix = x @ x.T
+    before = matrix.clone()
+    values, vectors = eigh_psd(matrix)
+    assert values.dtype == vectors.dtype == dtype
+    torch.testing.assert_close(matrix, before, rtol=0, atol=0)
+    close = 1e-10 if dtype == torch.float64 else 1e-4
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(before.double().numpy()).clip(0), atol=close)
+    np.testing.assert_allclose((vectors * values) @ vectors.T, before, atol=close)
+
+
 @pytest.mark.parametrize("switch", ["allow_tf32", "fp32_precision"])
 def test_tf32_is_off_inside_and_restored(switch: str) -> None:
     """TF32 is off inside the block and back after it, by whichever switch the user had set it."""
