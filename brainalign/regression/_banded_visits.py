@@ -10,8 +10,8 @@ import torch
 
 from brainalign.regression._banded_walk import Bands, Standing, Walk
 
-# a factorisation for a penalty that fewer units ask for costs more than it brings
-_FEWEST_SHARE = 0.05
+# a factorisation for a penalty that a smaller share of the units ask for costs more than it brings
+_LEAST_SHARE = 0.03
 
 Step = Callable[[Callable[[], torch.Tensor]], torch.Tensor]
 """Returns what the function computes, or what it has computed before an interruption."""
@@ -100,7 +100,7 @@ class Visits:
             walk.thinned() if path == "thinned" else walk.whole_grid()
         else:
             along = walk.uphill if path == "uphill" else walk.between
-            along(place, max(1, int(_FEWEST_SHARE * len(self.standing.score))))
+            along(place, *self._weights(units))
         score, alpha = walk.table.max(0)
         better = walk.held >= 0
         alpha = torch.where(better, walk.held, alpha)
@@ -109,6 +109,17 @@ class Visits:
         if slopes is not None and self.plan.rounds and self.bands.n_bands > 1:
             walk.gradient(better & slopes, gradient)
         return torch.cat([torch.stack([score, alpha.double(), better.double()]), gradient.T])
+
+    def _weights(self, units: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """What units count in the choice of penalties, (m,), 1 on average, and what makes one worthwhile.
+
+        A unit counts by its score: what is noise has nothing to gain.
+        """
+        score = (self.standing.score / self.plan.unit).clamp(min=0)
+        least = _LEAST_SHARE * len(score)
+        mean = score[torch.isfinite(score)].mean()
+        weight = score[units] / mean if bool(mean > 0) else torch.ones_like(score[units])
+        return weight, least if least >= 1 else 0.0
 
     def missing_slopes(self) -> None:
         """Compute the gradient of every unit that lacks it, at the best it has."""

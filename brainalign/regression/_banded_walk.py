@@ -159,10 +159,10 @@ class Walk:
                     break
         self.uphill(self.table.argmax(0))
 
-    def uphill(self, place: torch.Tensor, fewest: int = 1) -> None:
+    def uphill(self, place: torch.Tensor, weight: torch.Tensor | None = None, least: float = 0.0) -> None:
         """Evaluate from the positions `place` (m,) on the grid until the best has worse neighbours.
 
-        Penalties that less than `fewest` units ask for are left out.
+        Penalties whose units have together less `weight` (m,) than `least` are left out.
         """
         centre, moved = place.round().long().clamp(0, len(self.alphas) - 1), True
         while moved:
@@ -170,19 +170,24 @@ class Walk:
             for number in reversed(range(len(self.alphas))):
                 near = (centre - number).abs() <= 1
                 who = torch.nonzero(near & ~self.tried[number]).flatten()
-                if len(who) >= fewest:
+                if self._is_wanted(who, weight, least):
                     self._evaluate(number, who)
                     moved = True
             centre = torch.where(self.tried.any(0), self.table.argmax(0), centre)
 
-    def between(self, place: torch.Tensor, fewest: int = 1) -> None:
+    def between(self, place: torch.Tensor, weight: torch.Tensor | None = None, least: float = 0.0) -> None:
         """Evaluate the two penalties around the positions `place` (m,), no further ones; else as `uphill`."""
         last = len(self.alphas) - 1
         low = place.floor().long().clamp(0, max(0, last - 1))
         for number in reversed(range(last + 1)):
             who = torch.nonzero((low == number) | (low + 1 == number)).flatten()
-            if len(who) >= fewest:
+            if self._is_wanted(who, weight, least):
                 self._evaluate(number, who)
+
+    @staticmethod
+    def _is_wanted(who: torch.Tensor, weight: torch.Tensor | None, least: float) -> bool:
+        total = len(who) if weight is None else float(weight[who].sum())
+        return len(who) > 0 and total >= least
 
     def _fit(self, number: int) -> Fit:
         if number not in self._fits:

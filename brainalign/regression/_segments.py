@@ -139,7 +139,7 @@ def _least_work(curves: FloatArray, tolerance: float) -> FloatArray:
             # judged on some eigenvalues of each stretch
             ranks = [_basis(_sampled(curves[:, a:b]), tolerance)[1] for a, b in pairwise(edges)]
             # of each function and target: its products, its share of the combinations, its way through memory
-            work = float(np.dot(ranks, np.diff(edges)) + (3 * n_alphas + 16) * sum(ranks))
+            work = float(np.dot(ranks, np.diff(edges)) + (4 * n_alphas + 16) * sum(ranks))
             lowest = min(lowest, work)
             if work < least:
                 least, best = work, edges

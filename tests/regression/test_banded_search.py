@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from brainalign.regression import _banded_visits
 from brainalign.regression._banded_candidates import check_candidates, cover, draw_candidates
 from brainalign.regression._banded_refine import Ascent, Origin, cluster_weights, propose
-from brainalign.regression._banded_visits import Visit
+from brainalign.regression._banded_visits import Visit, Visits
 from brainalign.regression._banded_walk import Standing, Walk
 from brainalign.regression.banded import BandedRidgeCV
 
@@ -132,11 +135,34 @@ def test_thinned_walk_stops_only_below_everybody():
 
 def test_walk_leaves_out_what_few_ask_for():
     """A penalty that fewer units ask for than wanted is not evaluated; such units keep what they have."""
-    walk, standing, curves = walked([5.0, 5.0, 9.0], start=[5.0, 5.0, 9.0], fewest=2)
+    walk, standing, curves = walked([5.0, 5.0, 9.0], start=[5.0, 5.0, 9.0], least=2)
     assert {number for number, _ in curves.visited} == {4, 5, 6}
     assert walk.held.tolist() == [5, 5, -1]
     assert walk.table[:, 2].max() == -torch.inf
     assert standing.weights[0].tolist() == [5, 5, 0]
+
+
+def test_units_of_noise_ask_for_nothing():
+    """A unit counts by its score: what only noise asks for is left out, unless there is nothing else."""
+    walk, _, curves = walked(
+        [5.0, 9.0, 9.0], start=[5.0, 9.0, 9.0], weight=torch.tensor([3.0, 0.0, 0.0]), least=1.5
+    )
+    assert {number for number, _ in curves.visited} == {4, 5, 6}
+    assert walk.held.tolist() == [5, -1, -1]
+
+    def weights(scores):
+        score = torch.tensor(scores, dtype=torch.float64)
+        standing = Standing.empty(Curves(torch.zeros(1, len(score))), torch.arange(len(score)), pooled=False)
+        standing.score = score
+        plan = SimpleNamespace(unit=torch.ones_like(score))
+        return Visits(None, standing, plan, None)._weights(torch.tensor([0, 2]))
+
+    weight, least = weights([0.4, -torch.inf, -0.1] + [0.1] * 97)
+    assert weight[0] == pytest.approx(0.4 / 0.101)
+    assert weight[1] == 0
+    assert least == pytest.approx(100 * _banded_visits._LEAST_SHARE)
+    assert weights([-0.1, -0.2, -0.3])[0].tolist() == [1, 1]
+    assert weights([0.4, 0.1, 0.1])[1] == 0.0  # of few units every one is heard
 
 
 def test_walk_between_visits_two_penalties():
