@@ -85,7 +85,8 @@ class BandedRidgeCV(TargetwiseRegressor):
         evaluates exactly the best six of those that cover all targets, and mixtures between its
         best four (shared by targets that want nearly the same). Exact scores are computed
         along the penalties until the best has worse neighbours (the first candidate: from the
-        best of every third penalty). False: every candidate, every penalty, every target.
+        best of every third penalty; what is asked for by targets that hold less than 3 % of
+        all positive scores is left out). False: every candidate, every penalty, every target.
     checkpoint : path of a file, or None
         What the search has found is written there after each candidate (atomically, with
         checksums; at most a tenth of the time goes into writing). A fit of the same input takes
