@@ -10,7 +10,7 @@ import torch
 
 from brainalign.regression._banded_walk import Bands, Standing, Walk
 
-# a factorisation for a penalty that a smaller share of the units ask for costs more than it brings
+# a factorisation for a penalty that units of a smaller share of all scores ask for costs more than it brings
 _LEAST_SHARE = 0.03
 
 Step = Callable[[Callable[[], torch.Tensor]], torch.Tensor]

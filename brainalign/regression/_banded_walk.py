@@ -13,6 +13,7 @@ _CACHE_BYTES = 1 << 29
 # scores that differ by less are equal
 _TIE = 1e-10
 _THINNING = 3
+# clearly worse is what lies below the best by more, in units of its size, at least 1
 _CLEARLY = 1e-3
 
 
