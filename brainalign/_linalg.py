@@ -73,6 +73,18 @@ def _eigh(symmetric: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
+def self_product(rows: torch.Tensor) -> torch.Tensor:
+    """``rows @ rows.T``, (n, n), of rows (n, p).
+
+    On a CPU by numpy, which sees that both factors are the same and computes half of it. Its
+    threads and those of torch hinder each other: for use inside `side_by_side`, where it has one.
+    """
+    if rows.device.type != "cpu":
+        return rows @ rows.T
+    values = rows.numpy()
+    return torch.from_numpy(values @ values.T)
+
+
 def gram(rows: torch.Tensor, out: torch.Tensor, *, tiles: int = 4) -> None:
     """Add ``rows @ rows.T`` to `out` (n, n); only tiles on and below the diagonal are multiplied.
 

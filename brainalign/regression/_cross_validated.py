@@ -148,6 +148,7 @@ class CrossValidatedRidge(TargetwiseRegressor):
             kept,
             weights + 8 * t * (n_alphas + 6),
             gpu=device.type == "cuda",
+            threads=torch.get_num_threads(),
         )
 
     def _kernel_path(self, setup: Setup, kernel: torch.Tensor, *, centred: bool) -> AnyPath:

@@ -8,13 +8,14 @@ spectrum; the responses are multiplied with the eigenvectors once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 
 import torch
 
-from brainalign._linalg import eigh_psd, gram
+from brainalign._linalg import eigh_psd, self_product
+from brainalign._threads import side_by_side
 from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import KernelFolds, inverse_in_halves
 from brainalign.regression._penalties import COMBINED_ADAPTIVE, LEFT_OUT, combine_penalties
@@ -33,6 +34,8 @@ _COMBINED_TERMS = 50.0
 _TOGETHER = 256
 # matrices of so many penalties are kept for all blocks; those of more are made for each
 KEPT = 10
+# folds that leave out so many rows are inverted in threads of their own, at most so many at once
+_LARGE, WORKERS = 100, 8
 # of the functions of an adaptive search
 _TOLERANCE = 1e-5
 
@@ -68,10 +71,12 @@ class EigenPath:
         if kernel.axis is not None:
             values, vectors = values[:-1], vectors[:, :-1]
         self.eigenvalues, self.left = values, vectors.to(kernel.dtype)
+        self.basis, self.primal = self.left, False
         self.groups = list(_groups(self.folds))
         self.alphas: list[float] = []
         self.n_computed = 0
         self.segments: Segments | None = None
+        self.room = self.left.new_empty(0)
         self.opened: tuple[Block, torch.Tensor, torch.Tensor] | None = None
         self.audited: EigenPath | None = None
 
@@ -114,11 +119,15 @@ class EigenPath:
             self.left.new_empty(len(near), len(group.numbers), group.n_test, group.n_absent)
             for group in self.groups
         ]
-        kept = []
-        for row, place in enumerate(near):
+
+        def invert(row: int) -> bool:
             parts = zip(self.groups, stacks, strict=True)
-            if all(self._invert(group, shifts[place], stack[row]) for group, stack in parts):
-                kept.append(row)
+            return all(self._invert(group, shifts[near[row]], stack[row]) for group, stack in parts)
+
+        threaded = self.left.device.type == "cpu" and max(group.n_absent for group in self.groups) >= _LARGE
+        with side_by_side(threaded, at_most=WORKERS) as run:
+            small = list(run(invert, range(len(near))))
+        kept = [row for row, is_small in enumerate(small) if is_small]
         self.inverses = stacks if len(kept) == len(near) else [stack[kept] for stack in stacks]
         near = [near[row] for row in kept]
         self.near = [nodes[place] for place in near]
@@ -158,11 +167,8 @@ class EigenPath:
         """Put (R_FF)^-1 of every fold into `out` (f, n_test, n_absent); whether rounding stays small."""
         curve = self._residual(shift).to(self.left.dtype)
         left = self.left[group.rows].view(len(group.numbers), group.n_absent, -1) * curve.sqrt()
-        if len(left) > 1:
-            inside = left @ left.transpose(1, 2)
-        else:
-            inside = left.new_zeros(1, group.n_absent, group.n_absent)
-            gram(left[0], inside[0])
+        large = len(left) == 1 and group.n_absent >= _LARGE
+        inside = self_product(left[0])[None] if large else left @ left.transpose(1, 2)
         found = [inverse_in_halves(one) for one in inside] if group.n_absent > 1 else [*(1 / inside)]
         parts = [one for one in found if one is not None]
         if len(parts) < len(found):
@@ -185,13 +191,16 @@ class EigenPath:
 
     def forget(self) -> None:
         self.opened = None
+        if self.room.device.type != "cpu":
+            self.room = self.room.new_empty(0)
 
     def score_all(self, block: Block) -> torch.Tensor:
         """Mean scores over folds of all prepared penalties, (n_alphas, w) float64."""
         mean = MeanOverFolds((len(self.alphas), block.values.shape[1]), block.values.device)
         for group, inverses in zip(self.groups, self.inverses, strict=True):
-            for part, scores in self._group_scores(group, inverses, block, None):
-                mean.add_each(scores, (slice(None), part))
+            scorer = _GroupScorer(self, group, inverses, block)
+            for part in scorer.parts:
+                mean.add_each(scorer.score(part), (slice(None), part))
         return mean.mean()
 
     def score(self, number: int, block: Block, columns: torch.Tensor | None = None) -> torch.Tensor:
@@ -199,8 +208,8 @@ class EigenPath:
         group, fold = self.groups[place], self.folds[number]
         row = group.numbers.index(number)
         alone = Group([number], _as_slice(fold.absent), group.n_test, group.n_absent)
-        inverses = self.inverses[place][:, row : row + 1]
-        return torch.cat([one[0] for _, one in self._group_scores(alone, inverses, block, columns)], 1)
+        scorer = _GroupScorer(self, alone, self.inverses[place][:, row : row + 1], block, columns)
+        return torch.cat([scorer.score(part)[0] for part in scorer.parts], 1)
 
     def audit(self, number: int, block: Block, columns: torch.Tensor) -> torch.Tensor:
         if self.audited is None:
@@ -212,93 +221,113 @@ class EigenPath:
         self.audited.opened = (block, *self._open(block))
         return self.audited.score(0, block, columns)
 
-    def _group_scores(
-        self, group: Group, inverses: torch.Tensor, block: Block, columns: torch.Tensor | None
-    ) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Ranges of targets and their scores, (n_folds, n_alphas, w), for the folds of a group."""
-        values, (projected, total) = block.values, self._open(block)
-        flat = [block.flat(self.folds[number].test) for number in group.numbers]
-        if columns is not None:
-            values, projected, total = values[:, columns], projected[:, columns], total[columns]
-            flat = [one[columns] for one in flat]
-        n_folds, q = len(group.numbers), len(self.near) + len(self.hard)
-        anchored = bool(self.hard) or self.weights is not None or self.scoring == "pearson"
-        n_rows = q + anchored + (0 if self.weights is None else len(self.weights))
-        predicting = self.scoring == "pearson"
-        scorer_of = fold_scorer if predicting else residual_scorer
-        # the rows of `room`: nodes, responses less the mean of the training rows, combinations
-        found = [*range(q), *range(q + anchored, n_rows)]
-        take = [found[self.order.index(alpha)] for alpha in range(len(self.alphas))]
-        cells = n_folds * group.n_test
-        stacks = [] if self.segments is None else self.segments.stacks(self.left[group.rows])
-        absent = n_folds * group.n_absent
-        width = chunk_width(self.segments, absent, projected, more=n_rows * cells)
-        moments = None if self.segments is None else self.segments.room(absent, width, projected)
-        room = projected.new_empty(n_rows * cells * width)
-        operators = [self._operators(number) for number in group.numbers] if self.hard else []
-        for start in range(0, projected.shape[1], width):
-            part = slice(start, min(start + width, projected.shape[1]))
-            w = part.stop - part.start
-            rows = room[: n_rows * cells * w].view(n_rows, n_folds, group.n_test, w)
-            if self.segments is not None and moments is not None:
-                applied = self.segments.apply(stacks, projected[:, part], moments)
-                torch.bmm(
-                    inverses.flatten(0, 1),
-                    applied.reshape(-1, group.n_absent, w),
-                    out=rows[: len(self.near)].view(-1, group.n_test, w),
-                )
-            if anchored:
-                self._anchor(group, operators, values[:, part], total[part], rows[: q + 1])
-            if self.weights is not None:
-                known = rows[: q + 1 - predicting].flatten(1)
-                torch.mm(self.weights, known, out=rows[q + 1 :].view(len(self.weights), -1))
-            if self.scoring == "neg_mean_squared_error":
-                scores = -rows.square_().mean(2).transpose(0, 1)
-            else:
-                tests = [values[self.folds[number].test, part] for number in group.numbers]
-                scorers = (
-                    scorer_of(self.scoring, test, flat=alike[part])
-                    for test, alike in zip(tests, flat, strict=True)
-                )
-                scores = torch.stack([scorer(rows[:, place]) for place, scorer in enumerate(scorers)])
-            yield part, scores[:, take]
+    def lift(self, times: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Let `refit` give weights of features; `times` multiplies dual weights (n, m) with them.
 
-    def _anchor(
-        self,
-        group: Group,
-        operators: list[torch.Tensor],
-        values: torch.Tensor,
-        total: torch.Tensor,
-        rows: torch.Tensor,
-    ) -> None:
-        """Fill in the responses less the mean of the training rows, and all that is made of them.
-
-        `rows` (q + 1, n_folds, n_test, w) hold the errors of `near`; for a correlation they become
-        predictions. The rows of `hard` follow, and last the responses.
+        It multiplies the eigenvectors, once, in place of the dual weights of every block: less
+        work where there are more targets than features.
         """
-        near, predicting = len(self.near), self.scoring == "pearson"
-        weights = self.kernel.root.square().to(values.dtype)
-        for place, number in enumerate(group.numbers):
-            fold = self.folds[number]
-            observed = values[fold.test]
-            if self.kernel.axis is not None:
-                seen = total - weights[fold.absent] @ values[fold.absent]
-                observed = observed - seen / weights[fold.train].sum()
-            rows[-1, place] = observed
-            if predicting:
-                torch.sub(observed, rows[:near, place], out=rows[:near, place])
-            if self.hard:
-                predicted = (operators[place].flatten(0, 1) @ values[fold.train]).view(
-                    len(self.hard), *observed.shape
-                )
-                rows[near:-1, place] = predicted if predicting else observed - predicted
+        self.basis = times(self.basis * self.kernel.root.to(self.basis.dtype)[:, None])
+        self.primal = True
 
     def refit(self, block: Block, alphas: torch.Tensor) -> torch.Tensor:
         projected, _ = self._open(block)
         few, which = torch.unique((alphas / self.kernel.size).to(torch.float64), return_inverse=True)
         shrink = (1 / (self.eigenvalues[:, None] + few)).to(projected.dtype)
-        out: torch.Tensor = self.left @ shrink[:, which].mul_(projected)
+        out: torch.Tensor = self.basis @ shrink[:, which].mul_(projected)
+        if self.primal:
+            return out.div_(self.kernel.size)
         return out.mul_((self.kernel.root / self.kernel.size).to(out.dtype)[:, None])
+
+
+class _GroupScorer:
+    """Scores of the folds of a group at the penalties that its path was prepared for.
+
+    `parts` are the ranges of targets that are scored at a time: on a CPU as many as stay in its cache.
+    """
+
+    def __init__(
+        self,
+        path: EigenPath,
+        group: Group,
+        inverses: torch.Tensor,
+        block: Block,
+        columns: torch.Tensor | None = None,
+    ) -> None:
+        self.path, self.group, self.inverses = path, group, inverses.flatten(0, 1)
+        self.values, (self.projected, self.total) = block.values, path._open(block)
+        self.flat = [block.flat(path.folds[number].test) for number in group.numbers]
+        if columns is not None:
+            self.values, self.projected = self.values[:, columns], self.projected[:, columns]
+            self.total, self.flat = self.total[columns], [one[columns] for one in self.flat]
+        combined = 0 if path.weights is None else len(path.weights)
+        self.predicting = path.scoring == "pearson"
+        self.anchored = bool(path.hard or combined or self.predicting)
+        self.n_nodes = len(path.near) + len(path.hard)
+        # the rows of a part: nodes, responses less the mean of the training rows, combinations
+        self.n_rows = self.n_nodes + self.anchored + combined
+        found = [*range(self.n_nodes), *range(self.n_nodes + self.anchored, self.n_rows)]
+        self.take = [found[path.order.index(alpha)] for alpha in range(len(path.alphas))]
+        self.operators = [path._operators(number) for number in group.numbers] if path.hard else []
+        self.stacks = [] if path.segments is None else path.segments.stacks(path.left[group.rows])
+        n_folds, w = len(group.numbers), self.values.shape[1]
+        self.cells, absent = n_folds * group.n_test, n_folds * group.n_absent
+        width = chunk_width(path.segments, absent, self.projected, more=self.n_rows * self.cells)
+        self.parts = [slice(start, min(start + width, w)) for start in range(0, w, width)]
+        moments = 0 if path.segments is None else path.segments.n_values * absent
+        size = (self.n_rows * self.cells + moments) * width
+        if len(path.room) < size:  # kept on a CPU, where fresh memory is slow at its first use
+            path.room = self.projected.new_empty(size)
+
+    def score(self, part: slice) -> torch.Tensor:
+        """Scores of some targets, (n_folds, n_alphas, w)."""
+        path, group, w = self.path, self.group, part.stop - part.start
+        used = self.n_rows * self.cells * w
+        rows = path.room[:used].view(self.n_rows, len(group.numbers), group.n_test, w)
+        if path.segments is not None:
+            applied = path.segments.apply(self.stacks, self.projected[:, part], path.room[used:])
+            torch.bmm(
+                self.inverses,
+                applied.reshape(-1, group.n_absent, w),
+                out=rows[: len(path.near)].view(-1, group.n_test, w),
+            )
+        if self.anchored:
+            self._anchor(part, rows[: self.n_nodes + 1])
+        if path.weights is not None:
+            known = rows[: self.n_nodes + 1 - self.predicting].flatten(1)
+            torch.mm(path.weights, known, out=rows[self.n_nodes + 1 :].view(len(path.weights), -1))
+        if path.scoring == "neg_mean_squared_error":
+            return -rows.square_().mean(2).transpose(0, 1)[:, self.take]
+        scorer_of = fold_scorer if self.predicting else residual_scorer
+        scores = []
+        for place, number in enumerate(group.numbers):
+            tested = self.values[path.folds[number].test, part]
+            scorer = scorer_of(path.scoring, tested, flat=self.flat[place][part])
+            scores.append(scorer(rows[:, place]))
+        return torch.stack(scores)[:, self.take]
+
+    def _anchor(self, part: slice, rows: torch.Tensor) -> None:
+        """Fill in the responses less the mean of the training rows, and all that is made of them.
+
+        `rows` (n_nodes + 1, n_folds, n_test, w) hold the errors of `near`; for a correlation they
+        become predictions. The rows of `hard` follow, and last the responses.
+        """
+        path, near, values = self.path, len(self.path.near), self.values[:, part]
+        weights = path.kernel.root.square().to(values.dtype)
+        for place, number in enumerate(self.group.numbers):
+            fold = path.folds[number]
+            observed = values[fold.test]
+            if path.kernel.axis is not None:
+                seen = self.total[part] - weights[fold.absent] @ values[fold.absent]
+                observed = observed - seen / weights[fold.train].sum()
+            rows[-1, place] = observed
+            if self.predicting:
+                torch.sub(observed, rows[:near, place], out=rows[:near, place])
+            if path.hard:
+                predicted = (self.operators[place].flatten(0, 1) @ values[fold.train]).view(
+                    len(path.hard), *observed.shape
+                )
+                rows[near:-1, place] = predicted if self.predicting else observed - predicted
 
 
 def _groups(folds: Sequence[Fold]) -> Iterator[Group]:

@@ -84,7 +84,7 @@ class Opened:
 class GramPath:
     """Primal form (p < n)."""
 
-    refits_blocks = True
+    refits_blocks, primal = True, True
 
     def __init__(self, features: Features, folds: Sequence[Fold], scoring: str, *, intercept: bool) -> None:
         self.features, self.scoring, self.intercept = features, scoring, intercept

@@ -30,6 +30,8 @@ class Path(Protocol):
     """Penalties of the last grid that are not combined of others."""
     refits_blocks: bool
     """Whether a block can be refitted without work that other blocks would share."""
+    primal: bool
+    """Whether `refit` gives weights of features, not of samples."""
 
     def prepare(self, alphas: Sequence[float], *, adaptive: bool = False) -> None:
         """Make ready for these penalties, exactly or to the tolerance of an adaptive search."""
@@ -50,7 +52,7 @@ class Path(Protocol):
 class KernelPath:
     """Dual form by one Cholesky inverse per penalty (P >= n), folds applied as matrices."""
 
-    refits_blocks = False
+    refits_blocks, primal = False, False
 
     def __init__(self, kernel: KernelFolds, scoring: str) -> None:
         self.kernel, self.scoring = kernel, scoring

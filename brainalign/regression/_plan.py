@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainalign.errors import MemoryBudgetError
-from brainalign.regression._eigen_path import KEPT
+from brainalign.regression._eigen_path import KEPT, WORKERS
 from brainalign.regression._folds import Fold
 from brainalign.regression._segments import CACHED
 from brainalign.regression._sources import PAD
@@ -68,7 +68,7 @@ class Sizes:
     """The numbers a plan depends on; `linear` tells whether weights of features are wanted.
 
     `kept_bytes` are arrays that the caller makes beside it: a copy of X in another dtype; `gpu`:
-    the work is done on one.
+    the work is done on one; `threads` of the CPU otherwise.
     """
 
     n: int
@@ -83,6 +83,7 @@ class Sizes:
     kept_bytes: int
     result_bytes: int
     gpu: bool = False
+    threads: int = 1
 
     @property
     def n_folds(self) -> int:
@@ -187,7 +188,9 @@ def _factor_bytes(path: str, s: Sizes) -> int:
         return basis + 8 * 2 * s.p**2 + building
     square = 8 * s.n**2
     if path == "eigen":
-        return 6 * square + s.itemsize * s.n**2 + 8 * 6 * max(max(s.absents), 512) * s.n
+        lifted = s.n * s.p if s.linear and s.p < s.t else 0
+        inverting = 8 * (5 + min(s.threads, WORKERS)) * max(max(s.absents), 512) * s.n
+        return 6 * square + s.itemsize * (s.n**2 + lifted) + inverting
     return 4 * square + 2**25 + 8 * max(2 * a * s.n for a in s.absents)
 
 

@@ -59,10 +59,10 @@ class Segments:
         """Penalties."""
         return self.n_functions if self.weights is None else len(self.weights)
 
-    def room(self, n: int, width: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Memory for `apply` to `n` rows and at most `width` targets."""
-        combined = 0 if self.weights is None else self.n_alphas
-        return like.new_empty(self.n_functions * n * width), like.new_empty(combined * n * width)
+    @property
+    def n_values(self) -> int:
+        """What `apply` needs of memory for each row and target."""
+        return self.n_functions + (0 if self.weights is None else self.n_alphas)
 
     def stacks(self, left: torch.Tensor) -> list[torch.Tensor]:
         """`left` (n, p) times the functions of each stretch, (r n, p_b)."""
@@ -71,16 +71,14 @@ class Segments:
             for columns, functions in zip(self.stretches, self.functions, strict=True)
         ]
 
-    def apply(
-        self, stacks: list[torch.Tensor], right: torch.Tensor, room: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
+    def apply(self, stacks: list[torch.Tensor], right: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
         """``left diag(function) right`` for every penalty, (n_alphas, n, w), of `right` (p, w).
 
-        The result lies in `room`, the penalties of a row side by side.
+        The result lies in `room`, `n_values` n w long, the penalties of a row side by side.
         """
         m, w = self.n_functions, right.shape[1]
         n = len(stacks[0]) // len(self.functions[0])
-        moments = room[0][: m * n * w]
+        moments = room[: m * n * w]
         start = 0
         for columns, stack in zip(self.stretches, stacks, strict=True):
             part = moments[start : start + len(stack) * w]
@@ -89,7 +87,7 @@ class Segments:
         if self.weights is None:
             return moments.view(m, n, w)
         # row by row: one product of a few penalties with all rows runs at half the rate
-        out = room[1][: self.n_alphas * n * w].view(n, -1, w)
+        out = room[m * n * w : self.n_values * n * w].view(n, -1, w)
         torch.bmm(self.weights.expand(n, -1, -1), moments.view(m, n, w).transpose(0, 1), out=out)
         return out.transpose(0, 1)
 
@@ -216,7 +214,7 @@ def score_segments(
     """
     stacks, w = segments.stacks(left), right.shape[1]
     width = chunk_width(segments, len(left), right)
-    room = segments.room(len(left), width, right)
+    room = right.new_empty(segments.n_values * len(left) * width)
     parts = []
     for start in range(0, w, width):
         part = slice(start, min(start + width, w))

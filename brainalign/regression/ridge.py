@@ -14,6 +14,7 @@ from brainalign.errors import ShapeError
 from brainalign.regression._base import Problem
 from brainalign.regression._blockwise import AnyPath
 from brainalign.regression._cross_validated import CrossValidatedRidge, Setup, WeightSink
+from brainalign.regression._eigen_path import EigenPath
 from brainalign.regression._fold_sums import FoldSums, SumsPath, SumsTargets, fold_labels
 from brainalign.regression._folds import resolve_folds
 from brainalign.regression._gram_path import GramPath
@@ -176,7 +177,7 @@ class RidgeCV(CrossValidatedRidge):
             )
             sink = WeightSink((setup.plan.n_targets, setup.plan.n_features), setup, out)
             path = self._path(setup, features)
-            lift = None if isinstance(path, GramPath) else features.times
+            lift = None if path.primal else features.times
             self._run(setup, path, self._targets(setup), sink, features.mean, lift)
         return self
 
@@ -291,7 +292,10 @@ class RidgeCV(CrossValidatedRidge):
     def _path(self, setup: Setup, features: Features) -> AnyPath:
         if setup.plan.path == "primal":
             return GramPath(features, setup.folds, self.scoring, intercept=self.fit_intercept)
-        return self._kernel_path(setup, features.kernel(), centred=True)
+        path = self._kernel_path(setup, features.kernel(), centred=True)
+        if isinstance(path, EigenPath) and setup.plan.n_features < setup.plan.n_targets:
+            path.lift(features.times)
+        return path
 
     def _keep_weights(self, setup: Setup, weights: Any, offsets: FloatArray) -> None:
         without = torch.as_tensor(self.nan_codes_ > 0).numpy()

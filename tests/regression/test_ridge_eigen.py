@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from ridge_cases import SCORINGS, folds, problem, refit_scores
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 
+from brainalign._threads import side_by_side
 from brainalign.regression import RidgeCV, _eigen_path
 from brainalign.regression._eigen_path import EigenPath
 
@@ -104,3 +107,44 @@ def test_penalties_of_any_size(solver, p, dtype):
     found = RidgeCV(grid, cv=folds("equal"), solver=solver).fit(X.astype(dtype), Y.astype(dtype)).cv_scores_
     expected = refit_scores(X, Y, folds("equal"), np.maximum(grid, 1e-9), "r2")
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "p"), [(60, 90), (60, 25)])
+def test_weights_of_features_where_targets_are_many(n, p, dtype, intercept):
+    """With more targets than features the eigenvectors are multiplied with the features, with one result."""
+    X, _, counts = problem(n=n, p=p)
+    rng = np.random.default_rng(1)
+    Y = X[:, :5] @ rng.standard_normal((5, 100)) + rng.standard_normal((n, 100))
+    grid = np.logspace(-1, 3, 5)
+    options = {"fit_intercept": intercept, "cv": folds("equal")}
+    model = RidgeCV(grid, **options, **SOLVER).fit(X.astype(dtype), Y.astype(dtype), counts)
+    assert len(np.unique(model.best_alphas_)) > 1
+    true = Ridge(model.best_alphas_, fit_intercept=intercept).fit(X, Y, counts)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(model.coef_, true.coef_, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(model.intercept_, true.intercept_, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_folds_are_inverted_side_by_side(threads, monkeypatch):
+    """Folds of more than 100 rows equal refits, with one thread and with two."""
+    asked = []
+
+    def watch(wanted, **options):
+        asked.append(wanted)
+        return side_by_side(wanted, **options)
+
+    monkeypatch.setattr(_eigen_path, "side_by_side", watch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        X, Y = decaying(n=400, p=30, decades=1.0)
+        grid = np.logspace(-2, 3, 6)
+        model = RidgeCV(grid, cv=3, **SOLVER).fit(X, Y)
+    finally:
+        torch.set_num_threads(before)
+    assert asked == [True]
+    expected = refit_scores(X, Y, list(KFold(3).split(X)), grid, "r2")
+    np.testing.assert_allclose(model.cv_scores_, expected, rtol=1e-8, atol=1e-8)

@@ -28,7 +28,7 @@ def all_functions(segments, p):
     """The functions that the segments stand for, (n_alphas, p)."""
     right = torch.eye(p, dtype=segments.functions[0].dtype)
     stacks = segments.stacks(torch.ones(1, p, dtype=right.dtype))
-    return segments.apply(stacks, right, segments.room(1, p, right))[:, 0]
+    return segments.apply(stacks, right, right.new_empty(segments.n_values * p))[:, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -70,7 +70,7 @@ def test_directions_without_variance_are_left_out():
     right = torch.full((700, 3), torch.nan, dtype=torch.float64)
     right[100:] = 1.0
     stacks = segments.stacks(torch.ones(2, 700, dtype=torch.float64))
-    found = segments.apply(stacks, right, segments.room(2, 3, right))
+    found = segments.apply(stacks, right, right.new_empty(segments.n_values * 2 * 3))
     torch.testing.assert_close(found[:, 0, 0], true.sum(1), rtol=1e-10, atol=0)
     nothing = segment_spectrum(torch.zeros(20, 4, dtype=torch.float64), torch.float64)
     assert float(all_functions(nothing, 4).abs().max()) == 0
