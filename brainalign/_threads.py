@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,9 +33,15 @@ def side_by_side(
         yield map
         return
     each = threads // workers
-    with threadpool_limits(each), ThreadPoolExecutor(workers) as pool:
+    with _libraries().limit(limits=each), ThreadPoolExecutor(workers) as pool:
         torch.set_num_threads(each)
         try:
             yield pool.map
         finally:
             torch.set_num_threads(threads)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The linear algebra that is loaded; to look for it takes milliseconds, so that is done once."""
+    return ThreadpoolController()

@@ -162,7 +162,7 @@ class CrossValidatedRidge(TargetwiseRegressor):
             factored=setup.plan.path == "factored",
         )
         return (
-            EigenPath(system, self.scoring)
+            EigenPath(system, self.scoring, setup.plan.n_targets)
             if setup.plan.path == "eigen"
             else KernelPath(system, self.scoring)
         )

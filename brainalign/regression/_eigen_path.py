@@ -8,7 +8,7 @@ spectrum; the responses are multiplied with the eigenvectors once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from brainalign.regression._folds import Fold
 from brainalign.regression._kernel_folds import KernelFolds, inverse_in_halves
 from brainalign.regression._penalties import COMBINED_ADAPTIVE, LEFT_OUT, combine_penalties
 from brainalign.regression._scoring import MeanOverFolds, fold_scorer, residual_scorer
-from brainalign.regression._segments import Segments, chunk_width, segment_spectrum
+from brainalign.regression._segments import Segments, chunk_width, segment_spectrum, unsegmented
 from brainalign.regression._sources import Block
 
 # rounding of R Y may grow by this factor in the errors of a row; penalties above go as matrices
@@ -34,10 +34,14 @@ _COMBINED_TERMS = 50.0
 _TOGETHER = 256
 # matrices of so many penalties are kept for all blocks; those of more are made for each
 KEPT = 10
+# work of the products of every penalty below which a search for stretches takes longer than it saves
+_SMALL = 5e9
 # folds that leave out so many rows are inverted in threads of their own, at most so many at once
 _LARGE, WORKERS = 100, 8
 # of the functions of an adaptive search
 _TOLERANCE = 1e-5
+
+Map = Callable[[Callable[[int], bool], Iterable[int]], Iterable[bool]]
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,13 @@ class EigenPath:
 
     Penalties are computed in three ways: those of `near` from R Y and the inverse of R_FF,
     those of `hard`, where that would lose digits, by matrices of their own, and the others
-    as combinations of these.
+    as combinations of these. `n_targets`: of all blocks.
     """
 
     refits_blocks = True
 
-    def __init__(self, kernel: KernelFolds, scoring: str) -> None:
-        self.kernel, self.scoring = kernel, scoring
+    def __init__(self, kernel: KernelFolds, scoring: str, n_targets: int) -> None:
+        self.kernel, self.scoring, self.n_targets = kernel, scoring, n_targets
         self.folds = kernel.folds
         matrix = kernel.kernel
         if kernel.axis is not None:
@@ -82,6 +86,13 @@ class EigenPath:
 
     def prepare(self, alphas: Sequence[float], *, adaptive: bool = False) -> None:
         """Inverses of R_FF for every fold and computed penalty, and how the others are combined."""
+        # numpy has one thread in here: after its small products others would get in the way of torch
+        threaded = self.left.device.type == "cpu" and max(group.n_absent for group in self.groups) >= _LARGE
+        with side_by_side(threaded, at_most=WORKERS) as run:
+            self._prepare_near(alphas, run, adaptive=adaptive)
+        self._prepare_hard()
+
+    def _prepare_near(self, alphas: Sequence[float], run: Map, *, adaptive: bool) -> None:
         size, dtype = self.kernel.size, self.left.dtype
         lowest = self.eigenvalues[int(LEFT_OUT * len(self.eigenvalues)) if adaptive else 0]
         mixture = combine_penalties(
@@ -98,7 +109,7 @@ class EigenPath:
             mixture = mixture.computed(torch.nonzero(growth > _COMBINED_TERMS).flatten().tolist())
         self.alphas, self.audited = list(alphas), None
         nodes = list(range(len(alphas))) if mixture is None else mixture.nodes
-        self._prepare_nodes(nodes, _TOLERANCE if adaptive and dtype == torch.float32 else None)
+        self._prepare_nodes(nodes, _TOLERANCE if adaptive and dtype == torch.float32 else None, run)
         self.order = [*self.near, *self.hard]
         self.weights: torch.Tensor | None = None
         if mixture is not None:
@@ -111,7 +122,7 @@ class EigenPath:
                 weights = torch.hstack([weights, 1 - weights.sum(1, keepdim=True)])
             self.weights = weights.to(dtype)
 
-    def _prepare_nodes(self, nodes: list[int], tolerance: float | None) -> None:
+    def _prepare_nodes(self, nodes: list[int], tolerance: float | None, run: Map) -> None:
         self.n_computed = len(nodes)
         shifts = [self.alphas[node] / self.kernel.size for node in nodes]
         near = [place for place, shift in enumerate(shifts) if not self._far(shift)]
@@ -124,10 +135,7 @@ class EigenPath:
             parts = zip(self.groups, stacks, strict=True)
             return all(self._invert(group, shifts[near[row]], stack[row]) for group, stack in parts)
 
-        threaded = self.left.device.type == "cpu" and max(group.n_absent for group in self.groups) >= _LARGE
-        with side_by_side(threaded, at_most=WORKERS) as run:
-            small = list(run(invert, range(len(near))))
-        kept = [row for row, is_small in enumerate(small) if is_small]
+        kept = [row for row, is_small in enumerate(run(invert, range(len(near)))) if is_small]
         self.inverses = stacks if len(kept) == len(near) else [stack[kept] for stack in stacks]
         near = [near[row] for row in kept]
         self.near = [nodes[place] for place in near]
@@ -135,7 +143,14 @@ class EigenPath:
         self.segments = None
         if near:
             curves = torch.stack([self._residual(shifts[place]) for place in near])
-            self.segments = segment_spectrum(curves, self.left.dtype, tolerance)
+            work = 2.0 * len(near) * self.left.numel() * self.n_targets
+            self.segments = (
+                unsegmented(curves, self.left.dtype)
+                if work < _SMALL
+                else segment_spectrum(curves, self.left.dtype, tolerance)
+            )
+
+    def _prepare_hard(self) -> None:
         kept_hard = [self.alphas[node] for node in self.hard[:KEPT]]
         self.operators = [
             self.left.new_empty(len(kept_hard), len(fold.test), len(fold.train)) for fold in self.folds

@@ -131,7 +131,7 @@ class Features:
         """Linear kernel of the weighted, centred rows, (n, n) float64."""
         n, p = self.shape
         out = torch.zeros(n, n, dtype=torch.float64, device=self.device)
-        width = max(1, 2**25 // (8 * n))
+        width = max(1024, 2**22 // (8 * n))
         for start in range(0, p, width):
             stop = min(start + width, p)
             part = read_tensor(

@@ -148,3 +148,20 @@ def test_large_folds_are_inverted_side_by_side(threads, monkeypatch):
     assert asked == [True]
     expected = refit_scores(X, Y, list(KFold(3).split(X)), grid, "r2")
     np.testing.assert_allclose(model.cv_scores_, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("search", ["grid", "adaptive"])
+def test_few_targets_take_every_penalty_by_itself(search, monkeypatch):
+    """Below some work the spectrum is not cut into stretches, and scores are those of refits."""
+    X, Y = decaying(n=400, p=300, t=6, decades=1.0)
+    grid, cv = np.logspace(-2, 3, 20), list(KFold(3).split(X))
+    options = {"cv": cv, "alpha_search": search, **SOLVER}
+    paths = watched(monkeypatch)
+    single = X.astype(np.float32), Y.astype(np.float32)
+    RidgeCV(grid, **options).fit(*single)
+    assert len(paths[-1].segments.stretches) > 1
+    monkeypatch.setattr(_eigen_path, "_SMALL", 1e9)
+    found = RidgeCV(grid, **options).fit(*single).cv_scores_
+    assert paths[-1].segments.weights is None
+    exact = refit_scores(X, Y, cv, grid, "r2")
+    np.testing.assert_allclose(found, exact, atol=1e-4 if search == "grid" else 1e-3)
