@@ -19,9 +19,10 @@ _SINGULAR = (
 class FactorForm:
     """Covariance diag(d) + F'F: `variances` d (p,) > 0, `factor` F (r, p) with r < p, r may be 0.
 
-    With B = F diag(d)^-1/2 and B B' = U diag(s) U' the inverse root is
-    (I - B' U diag(f) U' B) diag(d)^-1/2, f = 1 / (1 + s + sqrt(1 + s)): the identity of Woodbury
-    taken at the root, without a division by s. `gram`: B B' (r, r) where it is known already.
+    With B = F diag(d)^-1/2, I + B B' = L L' and A = L^-1 B the precision is
+    diag(d)^-1/2 (I - A'A) diag(d)^-1/2 (Woodbury), and I - A'TA with T = (L + I)^-1 L a root of
+    the bracket (Andrews 1968, DOI 10.2514/3.4769, in the filter of Kalman). `gram`: B B' (r, r) where
+    it is known already.
     """
 
     variances: torch.Tensor
@@ -37,27 +38,31 @@ class FactorForm:
         out: torch.Tensor = self.variances.rsqrt()
         return out
 
-    def _scaled(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """B (r, p) and B B' (r, r)."""
+    @cached_property
+    def _half(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """L (r, r) and A (r, p)."""
         scaled = self.factor * self._scale
-        return scaled, scaled @ scaled.T if self.gram is None else self.gram
+        inner = scaled @ scaled.T if self.gram is None else self.gram.clone()
+        # of a target that weighs next to nothing the 1 is lost in rounding
+        lost = torch.finfo(inner.dtype).eps * float(inner.trace()) > 1.0
+        inner.diagonal().add_(1.0)
+        lower, info = torch.linalg.cholesky_ex(inner)
+        if lost or int(info) != 0:
+            raise InputError(_SINGULAR.format(n=self.n_channels))
+        return lower, torch.linalg.solve_triangular(lower, scaled, upper=False)
 
     @cached_property
-    def _correction(self) -> torch.Tensor:
-        """The (r, p) matrix C with inverse root (I - C'C) diag(d)^-1/2."""
-        scaled, gram = self._scaled()
-        values, vectors = torch.linalg.eigh(gram)
-        plus = 1.0 + values.clamp_min(0.0)
-        out: torch.Tensor = (vectors * (plus + plus.sqrt()).rsqrt()).T @ scaled
+    def _turn(self) -> torch.Tensor:
+        """T (r, r)."""
+        lower = self._half[0]
+        shifted = lower.clone()
+        shifted.diagonal().add_(1.0)
+        out: torch.Tensor = torch.linalg.solve_triangular(shifted, lower, upper=False)
         return out
 
     def matrix(self) -> torch.Tensor:
-        """The precision (p, p): diag(d)^-1/2 (I - B'(I + B B')^-1 B) diag(d)^-1/2, no eigenvectors needed."""
-        scaled, gram = self._scaled()
-        inner = gram.clone()
-        inner.diagonal().add_(1.0)
-        lower = torch.linalg.cholesky(inner)
-        half = torch.linalg.solve_triangular(lower, scaled, upper=False).mul_(self._scale)
+        """The precision (p, p)."""
+        half = self._half[1] * self._scale
         out: torch.Tensor = (half.T @ half).neg_()
         out.diagonal().add_(1.0 / self.variances)
         return out
@@ -66,7 +71,8 @@ class FactorForm:
         scaled = values * self._scale
         if len(self.factor) == 0:
             return scaled
-        return scaled - (scaled @ self._correction.T) @ self._correction
+        half = self._half[1]
+        return scaled - (scaled @ half.T @ self._turn) @ half
 
     def select(self, channels: torch.Tensor) -> Form:
         variances, factor = self.variances[channels], self.factor[:, channels]

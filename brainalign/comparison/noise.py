@@ -258,7 +258,13 @@ def _shrunk(rows: torch.Tensor, shrinkage: str, dof: float, size: float) -> tupl
     if weight >= 1:
         return 1.0, FactorForm(target * size**2, rows[:0])
     kept = (1.0 - weight) / dof
-    if weight > 0 and len(rows) < rows.shape[1]:
+    if len(rows) < rows.shape[1]:
+        if weight < len(rows) * torch.finfo(rows.dtype).eps:
+            raise InputError(
+                f"shrinkage={shrinkage!r} finds an intensity of {weight:.3g} in {len(rows)} residual rows, "
+                f"which leaves the covariance of {rows.shape[1]} channels singular: give more rows, or "
+                "choose shrinkage='diagonal'"
+            )
         factor = rows * (size * kept**0.5)
         return weight, FactorForm(target * (weight * size**2), factor, gram * (kept / weight))
     root = target.sqrt() * size

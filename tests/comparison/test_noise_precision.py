@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brainalign.comparison._noise_forms import FactorForm
 from brainalign.comparison.noise import SHRINKAGES, NoisePrecision, as_noise, mean_noise, noise_precision
 from brainalign.errors import InputError, ShapeError
 
@@ -263,3 +264,38 @@ def test_wrong_precisions_and_channels() -> None:
         noise.select(np.ones(3, dtype=bool))
     with pytest.raises(InputError, match="channels name 40; the noise has the channels 0 to 39"):
         noise.select([0, 40])
+
+
+@pytest.mark.parametrize("method", ["ledoit_wolf", "schaefer_strimmer"])
+def test_an_intensity_of_zero_with_few_rows_is_refused(method: str) -> None:
+    """Two rows do not vary about their covariance: nothing is shrunk, and the covariance stays singular."""
+    with pytest.raises(InputError, match=f"{method}.* in 2 residual rows.*40 channels singular"):
+        noise_precision(residuals(2, 40), shrinkage=method)
+
+
+@pytest.mark.parametrize(("rows", "p"), [(0, 5), (3, 30), (29, 30)])
+@pytest.mark.parametrize("weight", [1.0, 1e-6])
+def test_whitened_products_are_those_of_the_inverse_covariance(rows: int, p: int, weight: float) -> None:
+    """x' precision y from whitened rows, from the matrix and from the inverse of the covariance itself."""
+    rng = np.random.default_rng(0)
+    variances = torch.as_tensor(weight * rng.uniform(0.5, 2.0, p))
+    factor = torch.as_tensor(rng.normal(size=(rows, p)))
+    form = FactorForm(variances, factor)
+    covariance = np.diag(variances.numpy()) + factor.numpy().T @ factor.numpy()
+    inverse = np.linalg.inv(covariance)
+    values = rng.normal(size=(4, p))
+    whitened = form.whiten(torch.as_tensor(values)).numpy()
+    size = np.abs(inverse).max()
+    np.testing.assert_allclose(form.matrix(), inverse, atol=1e-8 * size)
+    np.testing.assert_allclose(whitened @ whitened.T, values @ inverse @ values.T, atol=1e-7 * size)
+
+
+def test_a_target_that_weighs_nothing_is_refused() -> None:
+    """Where 1 is lost beside the scaled factor there is an error, not noise that looks like a result."""
+    rng = np.random.default_rng(0)
+    form = FactorForm(
+        torch.full((30,), 1e-17, dtype=torch.float64), torch.as_tensor(rng.normal(size=(10, 30)))
+    )
+    for use in (form.matrix, lambda: form.whiten(torch.ones(1, 30, dtype=torch.float64))):
+        with pytest.raises(InputError, match="singular, or nearly so"):
+            use()
