@@ -21,8 +21,8 @@ class FactorForm:
 
     With B = F diag(d)^-1/2, I + B B' = L L' and A = L^-1 B the precision is
     diag(d)^-1/2 (I - A'A) diag(d)^-1/2 (Woodbury), and I - A'TA with T = (L + I)^-1 L a root of
-    the bracket (Andrews 1968, DOI 10.2514/3.4769, in the filter of Kalman). `gram`: B B' (r, r) where
-    it is known already.
+    the bracket (Andrews 1968, AIAA Journal 6, 1165, for the filter of Kalman). `gram`: B B' (r, r)
+    where it is known already.
     """
 
     variances: torch.Tensor
