@@ -134,7 +134,7 @@ def noise_precision(
     InputError
         Values that are not finite; a channel that is constant; residuals whose squares no float64
         holds; dof below 1 or above n_rows; fewer rows than channels, or channels that repeat one
-        another, without shrinkage; an unknown name.
+        another, without shrinkage or with an intensity of 0 (as two rows give); an unknown name.
 
     Notes
     -----

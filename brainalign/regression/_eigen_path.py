@@ -86,7 +86,7 @@ class EigenPath:
 
     def prepare(self, alphas: Sequence[float], *, adaptive: bool = False) -> None:
         """Inverses of R_FF for every fold and computed penalty, and how the others are combined."""
-        # numpy has one thread in here: after its small products others would get in the way of torch
+        # numpy has one thread in here: those it wakes for small products would get in the way of torch
         threaded = self.left.device.type == "cpu" and max(group.n_absent for group in self.groups) >= _LARGE
         with side_by_side(threaded, at_most=WORKERS) as run:
             self._prepare_near(alphas, run, adaptive=adaptive)
