@@ -44,6 +44,25 @@ _TOLERANCE = 1e-5
 Map = Callable[[Callable[[int], bool], Iterable[int]], Iterable[bool]]
 
 
+def worth_lifting(n_features: int, n_targets: int) -> bool:
+    """Whether `EigenPath.lift` saves work."""
+    return n_features < n_targets
+
+
+class Room:
+    """Memory that scores are made in, kept from block to block: fresh memory is slow at its first use."""
+
+    def __init__(self) -> None:
+        self.values: torch.Tensor | None = None
+
+    def take(self, size: int, like: torch.Tensor) -> torch.Tensor:
+        """Memory for at least `size` values, of the dtype and on the device of `like`."""
+        if self.values is None or len(self.values) < size:
+            self.values = None  # let go before the larger one is made
+            self.values = like.new_empty(size)
+        return self.values
+
+
 @dataclass(frozen=True)
 class Group:
     """Consecutive folds of equal size: their numbers and absent rows, and how many each tests and lacks."""
@@ -80,7 +99,7 @@ class EigenPath:
         self.alphas: list[float] = []
         self.n_computed = 0
         self.segments: Segments | None = None
-        self.room = self.left.new_empty(0)
+        self.room = Room()
         self.opened: tuple[Block, torch.Tensor, torch.Tensor] | None = None
         self.audited: EigenPath | None = None
 
@@ -206,8 +225,8 @@ class EigenPath:
 
     def forget(self) -> None:
         self.opened = None
-        if self.room.device.type != "cpu":
-            self.room = self.room.new_empty(0)
+        if self.left.device.type != "cpu":  # where memory is short and fresh memory is not slow
+            self.room.values = None
 
     def score_all(self, block: Block) -> torch.Tensor:
         """Mean scores over folds of all prepared penalties, (n_alphas, w) float64."""
@@ -290,17 +309,15 @@ class _GroupScorer:
         width = chunk_width(path.segments, absent, self.projected, more=self.n_rows * self.cells)
         self.parts = [slice(start, min(start + width, w)) for start in range(0, w, width)]
         moments = 0 if path.segments is None else path.segments.n_values * absent
-        size = (self.n_rows * self.cells + moments) * width
-        if len(path.room) < size:  # kept on a CPU, where fresh memory is slow at its first use
-            path.room = self.projected.new_empty(size)
+        self.size = (self.n_rows * self.cells + moments) * width
 
     def score(self, part: slice) -> torch.Tensor:
         """Scores of some targets, (n_folds, n_alphas, w)."""
         path, group, w = self.path, self.group, part.stop - part.start
-        used = self.n_rows * self.cells * w
-        rows = path.room[:used].view(self.n_rows, len(group.numbers), group.n_test, w)
+        room, used = path.room.take(self.size, self.projected), self.n_rows * self.cells * w
+        rows = room[:used].view(self.n_rows, len(group.numbers), group.n_test, w)
         if path.segments is not None:
-            applied = path.segments.apply(self.stacks, self.projected[:, part], path.room[used:])
+            applied = path.segments.apply(self.stacks, self.projected[:, part], room[used:])
             torch.bmm(
                 self.inverses,
                 applied.reshape(-1, group.n_absent, w),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainalign.errors import MemoryBudgetError
-from brainalign.regression._eigen_path import KEPT, WORKERS
+from brainalign.regression._eigen_path import KEPT, WORKERS, worth_lifting
 from brainalign.regression._folds import Fold
 from brainalign.regression._segments import CACHED
 from brainalign.regression._sources import PAD
@@ -89,6 +89,11 @@ class Sizes:
     def n_folds(self) -> int:
         return len(self.tests)
 
+    @property
+    def lifted(self) -> bool:
+        """Whether the eigen path multiplies features with its eigenvectors, not with dual weights."""
+        return self.linear and worth_lifting(self.p, self.t)
+
 
 def fold_sizes(folds: Sequence[Fold]) -> tuple[list[int], list[int], list[int]]:
     """Numbers of test, training and absent rows of each fold."""
@@ -139,7 +144,8 @@ def eigen_flops(s: Sizes) -> float:
     """Work of the dual path by one eigendecomposition."""
     products = sum(2.0 * a * te * s.t for a, te in zip(s.absents, s.tests, strict=True))
     folds = s.n_alphas * (_left_out_flops(s) + products) + _grid_flops(s, sum(s.absents), s.n)
-    return _around_kernel(s) + 22.0 * s.n**3 + 2.0 * s.n**2 * s.t + folds
+    saved = 2.0 * s.n**2 * (s.t - s.p) if s.lifted else 0.0
+    return _around_kernel(s) - saved + 22.0 * s.n**3 + 2.0 * s.n**2 * s.t + folds
 
 
 FLOPS = {"primal": primal_flops, "dual": dual_flops, "factored": dual_flops, "eigen": eigen_flops}
@@ -188,7 +194,7 @@ def _factor_bytes(path: str, s: Sizes) -> int:
         return basis + 8 * 2 * s.p**2 + building
     square = 8 * s.n**2
     if path == "eigen":
-        lifted = s.n * s.p if s.linear and s.p < s.t else 0
+        lifted = s.n * s.p if s.lifted else 0
         inverting = 8 * (5 + min(s.threads, WORKERS)) * max(max(s.absents), 512) * s.n
         return 6 * square + s.itemsize * (s.n**2 + lifted) + inverting
     return 4 * square + 2**25 + 8 * max(2 * a * s.n for a in s.absents)

@@ -14,7 +14,7 @@ from brainalign.errors import ShapeError
 from brainalign.regression._base import Problem
 from brainalign.regression._blockwise import AnyPath
 from brainalign.regression._cross_validated import CrossValidatedRidge, Setup, WeightSink
-from brainalign.regression._eigen_path import EigenPath
+from brainalign.regression._eigen_path import EigenPath, worth_lifting
 from brainalign.regression._fold_sums import FoldSums, SumsPath, SumsTargets, fold_labels
 from brainalign.regression._folds import resolve_folds
 from brainalign.regression._gram_path import GramPath
@@ -293,7 +293,7 @@ class RidgeCV(CrossValidatedRidge):
         if setup.plan.path == "primal":
             return GramPath(features, setup.folds, self.scoring, intercept=self.fit_intercept)
         path = self._kernel_path(setup, features.kernel(), centred=True)
-        if isinstance(path, EigenPath) and setup.plan.n_features < setup.plan.n_targets:
+        if isinstance(path, EigenPath) and worth_lifting(setup.plan.n_features, setup.plan.n_targets):
             path.lift(features.times)
         return path
 

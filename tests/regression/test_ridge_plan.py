@@ -15,6 +15,7 @@ from ridge_cases import ALPHAS, problem
 from brainalign.errors import InputError, MemoryBudgetError
 from brainalign.regression import KernelRidgeCV, RidgeCV
 from brainalign.regression._plan import FLOPS, PATHS, Sizes, make_plan
+from brainalign.regression._sources import Features
 
 HEAVY = (
     "brainalign.regression.ridge.GramPath",
@@ -42,6 +43,25 @@ def no_work(monkeypatch):
 def sizes(n=1000, p=100, t=5000, n_alphas=20, folds=5, itemsize=4, linear=True):
     test = [n // folds] * folds
     return Sizes(n, p, t, n_alphas, test, [n - k for k in test], test, itemsize, linear, 0, 4 * p * t)
+
+
+@pytest.mark.parametrize(("p", "t"), [(300, 48), (40, 304)])
+def test_features_are_multiplied_with_what_is_fewer(p, t, monkeypatch):
+    """With the dual weights of the targets, or once with the eigenvectors; the plan counts as is done."""
+    widths, times = [], Features.times
+
+    def watch(self, weights):
+        widths.append(weights.shape[1])
+        return times(self, weights)
+
+    monkeypatch.setattr(Features, "times", watch)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((100, p)), rng.standard_normal((100, t))
+    RidgeCV(ALPHAS, solver="eigen").fit(X, Y)
+    assert widths == ([99] if p < t else [48])
+    linear, dual = (sizes(n=100, p=p, t=t, linear=which) for which in (True, False))
+    saved = 2 * 100**2 * max(0, t - p)
+    assert FLOPS["eigen"](linear) - FLOPS["eigen"](dual) == pytest.approx(2 * 100 * p * t - saved)
 
 
 @pytest.mark.parametrize("path", list(PATHS))
